@@ -1,1 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The runner: boots two guests, plugs the function at link-up, executes, tests, collects.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), pair::Failure> {
+//! let options = pair::Options::default();
+//! let artefacts = pair::Artefacts::prepare(&options)?;
+//! let pair = pair::Pair::boot(&options, &artefacts)?;
+//! let status = std::process::Command::new("rc").args(["lspci", "-nn"]).envs(pair.env()).status();
+//! pair.health()?; // the panic or dead process behind a strange status, if there is one
+//! pair.shutdown()
+//! # }
+//! ```
+
+pub mod artefacts;
+pub mod function;
+pub mod options;
+pub mod session;
+pub mod side;
+pub mod status;
+
+pub use artefacts::Artefacts;
+pub use function::Function;
+pub use options::Options;
+pub use session::{Output, Pair};
+pub use side::{Side, Sides};
+pub use status::{Exit, Failure};

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What a pair is booted with.
+
+use crate::function::Function;
+use crate::side::{Side, Sides};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What `gdb` is to be attached to: kept in the run from its start (`--gdb`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Debug {
+    /// The EP guest's kernel, stopped before its first instruction.
+    Ep,
+    /// The RC guest's kernel, stopped before its first instruction.
+    Rc,
+    /// The device process: QEMU waits for its replies as long as it stands at a breakpoint.
+    Device,
+}
+
+/// How the endpoint's eDMA is presented (`--edma`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Edma {
+    /// The device's own default number of channels.
+    #[default]
+    Default,
+    /// No eDMA registers.
+    Off,
+    /// This many write and as many read channels, 1 to 8.
+    Channels(u8),
+}
+
+impl std::str::FromStr for Edma {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Edma, String> {
+        match (text, text.parse()) {
+            ("off", _) => Ok(Edma::Off),
+            (_, Ok(n @ 1..=8)) => Ok(Edma::Channels(n)),
+            _ => Err("either `off` or a number of channels from 1 to 8".into()),
+        }
+    }
+}
+
+/// How windows onto the peer's memory are served (`--windows`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Windows {
+    /// Every access traps to the device.
+    #[default]
+    Trap,
+    /// The peer's memory is laid over the windows inside QEMU.
+    Fast,
+}
+
+/// Everything that makes one pair differ from another.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What the EP sets up before link-up.
+    pub function: Function,
+    /// A user's kernels, in place of the project's own: a source tree, a build directory or an Image.
+    pub kernel: Sides<Option<PathBuf>>,
+    /// Directories copied over each guest's root, later ones over earlier ones.
+    pub overlay: Sides<Vec<PathBuf>>,
+    /// More kernel command line.
+    pub append: Sides<Vec<String>>,
+    /// More QEMU arguments, already split.
+    pub qemu_opts: Sides<Vec<String>>,
+    /// Guest RAM in MiB (at most 3072 on the EP: its DMA mask is 32 bits wide).
+    pub memory: Sides<u32>,
+    /// Virtual CPUs of each guest.
+    pub cpus: u32,
+    /// The endpoint's eDMA.
+    pub edma: Edma,
+    /// How windows are served.
+    pub windows: Windows,
+    /// What will be debugged from the start.
+    pub gdb: Option<Debug>,
+    /// How long one step of the boot may take (a guest to its agent, the link, the function).
+    pub step_timeout: Duration,
+    /// Where `runs/<id>/` is made.
+    pub runs: PathBuf,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            function: Function::EpfTest,
+            kernel: Sides::default(),
+            overlay: Sides::default(),
+            append: Sides::default(),
+            qemu_opts: Sides::default(),
+            memory: Sides { ep: 512, rc: 512 },
+            cpus: 2,
+            edma: Edma::Default,
+            windows: Windows::Trap,
+            gdb: None,
+            step_timeout: Duration::from_secs(60),
+            runs: PathBuf::from("runs"),
+        }
+    }
+}
+
+impl Options {
+    /// Whether this side's guest waits for gdb before it starts.
+    pub fn stopped(&self, side: Side) -> bool {
+        matches!((self.gdb, side), (Some(Debug::Ep), Side::Ep) | (Some(Debug::Rc), Side::Rc))
+    }
+}
