@@ -1,1 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Register layouts, wire layouts and constants that every side agrees on.
+//!
+//! Nothing in here has a dependency or does input or output, so the device, the runner and the
+//! guests' kernel modules share it. A kernel module cannot link a crate of ours; it includes the
+//! same text with `#[path = "…/abi/src/mod.rs"] mod abi;`. That is why the modules hang below
+//! `mod.rs` and refer to each other by `super::`, and why this file holds crate attributes only.
+//!
+//! Sources, cited at each item: the Linux 7.3 drivers (`rcar` is `pcie-rcar-gen4.c`, `dw` is
+//! `pcie-designware.[ch]`, `dwep` is `pcie-designware-ep.c`, `v0` is `dw-edma-v0-{core.c,regs.h}`),
+//! the PCI Express Base Specification ("PCIe"), and terms of the DesignWare databook as the
+//! drivers quote them. What no driver states is marked *inferred*.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[path = "mod.rs"]
+mod modules;
+
+pub use modules::*;
