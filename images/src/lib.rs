@@ -1,1 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Toolbox, kernels and root file systems for a pair of guests, built once and cached by their inputs.
+//!
+//! [`Images`] is the way in: each of its functions hands back an artefact, made if it is not in the cache. What is
+//! run to make one stands in the shell scripts of `steps/`; what is decided, in these modules.
+
+pub mod cache;
+mod debs;
+mod mirror;
+mod progress;
+mod rootfs;
+mod source;
+mod step;
+mod toolbox;
+
+pub use progress::{Progress, Task};
+pub use toolbox::Toolbox;
+
+use anyhow::Result;
+
+/// This crate's directory: its scripts, package lists and configurations are read where they were built.
+const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// All artefacts of one user.
+pub struct Images {
+    cache: cache::Cache,
+    progress: Progress,
+}
+
+impl Images {
+    /// Opens the user's cache; nothing is built yet.
+    pub fn open(progress: Progress) -> Result<Self> {
+        Ok(Images { cache: cache::Cache::open()?, progress })
+    }
+}

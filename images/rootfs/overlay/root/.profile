@@ -1,0 +1,2 @@
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin LANG=C.UTF-8
+PS1='\h:\w# '
