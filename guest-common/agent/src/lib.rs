@@ -1,1 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! What runs commands in a guest for the runner on the host.
+//!
+//! - [`wire`]: the framing, used by both sides; no operating system in it.
+//! - [`session`]: one connection, one command, served from the guest's side over any stream.
+//! - [`process`]: a command with its own session, on pipes or on a pseudo-terminal.
+//!
+//! The binary `init` is the guest's PID 1: it makes the file system, then keeps the server of
+//! [`session`]s alive on vsock port [`wire::PORT`].
+
+pub mod process;
+pub mod session;
+pub mod wire;
