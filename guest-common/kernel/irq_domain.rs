@@ -3,6 +3,8 @@
 //! A device-tree interrupt controller with one line, fed by an interrupt vector of a PCI device.
 //!
 //! C header: [`include/linux/irqdomain.h`](srctree/include/linux/irqdomain.h)
+//!
+//! Stands on `of.rs`, which the module mounts as `mod of`.
 
 use core::ptr::{self, NonNull};
 

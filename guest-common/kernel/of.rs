@@ -7,6 +7,8 @@
 //!
 //! Each type here undoes in `drop` what its constructor did, so a driver keeps them in one struct
 //! and the order of the fields is the order of the teardown.
+//!
+//! A module mounts this file as `mod of`, and `bindings.rs` with `linux/of_platform.h` beside it.
 
 use core::ptr::{self, NonNull};
 
@@ -19,17 +21,7 @@ use kernel::{
     types::Opaque,
 };
 
-// The only two functions of this file that `rust/bindings` of Linux 7.3 lacks. The lint minds empty
-// structs inside types of the kernel, as it would in the bindings, which allow it as well.
-#[allow(improper_ctypes)]
-extern "C" {
-    fn of_platform_default_populate(
-        root: *mut bindings::device_node,
-        lookup: *const c_void,
-        parent: *mut bindings::device,
-    ) -> c_int;
-    fn of_platform_depopulate(parent: *mut bindings::device);
-}
+use crate::bindings::{of_platform_default_populate, of_platform_depopulate};
 
 /// The `struct device` behind a device, which `device::Device` keeps to its own crate.
 fn raw_device(dev: &device::Device<Bound>) -> *mut bindings::device {

@@ -3,6 +3,8 @@
 //! What `kernel::pci` of Linux 7.3 lacks for a device that carries a device-tree node.
 //!
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
+//!
+//! Stands on `of.rs`, which the module mounts as `mod of`.
 
 use core::{mem, ptr};
 

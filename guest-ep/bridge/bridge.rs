@@ -17,6 +17,8 @@ use kernel::{
     str::CString, //
 };
 
+#[path = "../../guest-common/kernel/bindings.rs"]
+mod bindings;
 #[path = "../../guest-common/kernel/irq_domain.rs"]
 mod irq_domain;
 #[path = "../../guest-common/kernel/of.rs"]
@@ -127,7 +129,9 @@ impl pci::Driver for BridgeDriver {
 
         // The domain has to be there before the overlay's nodes look for their interrupt parent.
         let msi = pci::IrqTypes::default().with(pci::IrqType::Msi);
-        let vectors = pdev.alloc_irq_vectors(1, ep_face::MSI_VECTORS.into(), msi)?;
+        let vectors = pdev
+            .alloc_irq_vectors(1, ep_face::MSI_VECTORS.into(), msi)
+            .inspect_err(|e| dev_err!(pdev, "no MSI ({:?}): is there an ITS or GICv2m?\n", e))?;
         let interrupt = Forward::new(vectors, &node, c"spider-bridge")?;
 
         let blob = of::embedded_overlay!(__dtbo_r8a779f0_ep_begin, __dtbo_r8a779f0_ep_end);

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-2.0
+# Bindings of what rust/bindings lacks, made from the headers of the kernel that is built against,
+# so that a kernel whose functions differ fails to compile instead of being called wrongly.
+#
+# In a module's Kbuild, after the object is named:
+#   bindgen-headers := linux/of_platform.h …       what to bind: only what these files declare
+#   bindgen-objects := main.o …                    the Rust objects that mount bindings.rs
+#   include $(src)/../../guest-common/kernel/bindgen.mk
+#
+# Types that the kernel crate has are taken from it, so both sets of bindings mix. Its headers come
+# first: else a forward declaration in one of ours would count as a type of ours.
+
+quiet_cmd_bindgen = BINDGEN $@
+      cmd_bindgen = \
+	printf '\#include "%s"\n' $(srctree)/rust/bindings/bindings_helper.h \
+		$(bindgen-headers) > $(@:.rs=.h); \
+	$(BINDGEN) $(@:.rs=.h) $(shell grep -Ev '^\#|^$$' $(srctree)/rust/bindgen_parameters) \
+		--rust-target 1.85 --use-core --ctypes-prefix ffi --with-derive-default \
+		--no-layout-tests --no-debug '.*' --enable-function-attribute-detection \
+		--no-recursive-allowlist \
+		$(foreach h,$(bindgen-headers),--allowlist-file '.*/include/$(h)') \
+		-o $@ -- $(filter-out $(CC_FLAGS_LTO),$(c_flags)) -w -fno-builtin -D__BINDGEN__ -DMODULE
+
+$(obj)/bindings_generated.rs: FORCE
+	$(call if_changed_dep,bindgen)
+targets += bindings_generated.rs
+
+bindgen-objects := $(addprefix $(obj)/,$(bindgen-objects))
+$(bindgen-objects): $(obj)/bindings_generated.rs
+$(bindgen-objects): export BINDINGS_GENERATED := $(abspath $(obj)/bindings_generated.rs)
