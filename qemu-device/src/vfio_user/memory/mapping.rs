@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A shared file in this process's address space, for a guest that uses it at the same time.
+//!
+//! No reference to that memory is ever made: Rust would assume that nobody else changes it. Every
+//! access is a volatile load or store of a width the CPU does in one piece.
+
+use std::num::NonZeroUsize;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr::NonNull;
+
+use nix::errno::Errno;
+use nix::fcntl::{fcntl, FcntlArg, SealFlag};
+use nix::sys::mman::{mmap, munmap, MapFlags, ProtFlags};
+use nix::sys::stat::{fstat, SFlag};
+use thiserror::Error;
+
+/// Why a file is no good as guest RAM.
+#[derive(Debug, Error)]
+pub enum MapFileError {
+    /// A pipe, socket, device or directory.
+    #[error("what came along is not a regular file")]
+    NotRegular,
+    /// Touching a page that the file has lost is SIGBUS, which would end both guests. QEMU seals
+    /// `memory-backend-memfd` unless told otherwise (`seal=off`).
+    #[error("the file could shrink: it has no F_SEAL_SHRINK (QEMU: memory-backend-memfd,seal=on)")]
+    NotSealed,
+    /// The map would reach beyond the file.
+    #[error("the file ends at {file:#x}, before the map's end {end:#x}")]
+    TooShort {
+        /// Length of the file in bytes.
+        file: u64,
+        /// Where the map would end in it.
+        end: u64,
+    },
+    /// The kernel refused.
+    #[error("the kernel does not map it")]
+    Kernel(#[from] Errno),
+}
+
+impl MapFileError {
+    /// What the client is told.
+    pub fn errno(&self) -> Errno {
+        match self {
+            Self::NotRegular | Self::TooShort { .. } => Errno::EINVAL,
+            Self::NotSealed => Errno::EPERM,
+            Self::Kernel(errno) => *errno,
+        }
+    }
+}
+
+/// The widest access, in bytes.
+const WORD: usize = size_of::<u64>();
+
+/// `len` bytes of a file that cannot shrink.
+pub(super) struct Mapping {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: a mapping belongs to the process, not to a thread.
+unsafe impl Send for Mapping {}
+// SAFETY: nothing is reached but through `load` and `store`, whose accesses are volatile and as such
+// as good beside another thread's as they are beside the guest's.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps `size` bytes of `file` from `offset`; the descriptor is not needed afterwards.
+    pub fn new(
+        file: &OwnedFd,
+        offset: u64,
+        size: u64,
+        readable: bool,
+        writable: bool,
+    ) -> Result<Self, MapFileError> {
+        let stat = fstat(file)?;
+        if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
+            return Err(MapFileError::NotRegular);
+        }
+        // What cannot be sealed (EINVAL) is not sealed. The size is valid only once the seal is seen.
+        let seals = fcntl(file, FcntlArg::F_GET_SEALS).unwrap_or(0);
+        if seals & SealFlag::F_SEAL_SHRINK.bits() == 0 {
+            return Err(MapFileError::NotSealed);
+        }
+        let end = offset.checked_add(size).ok_or(Errno::EOVERFLOW)?;
+        let file_size = u64::try_from(fstat(file)?.st_size).unwrap_or(0);
+        if end > file_size {
+            return Err(MapFileError::TooShort {
+                file: file_size,
+                end,
+            });
+        }
+
+        let len = usize::try_from(size).map_err(|_| Errno::EOVERFLOW)?;
+        let mut protection = ProtFlags::PROT_NONE;
+        protection.set(ProtFlags::PROT_READ, readable);
+        protection.set(ProtFlags::PROT_WRITE, writable);
+        // SAFETY: a new mapping at an address of the kernel's choice replaces nothing of ours.
+        let base = unsafe {
+            mmap(
+                None,
+                NonZeroUsize::new(len).ok_or(Errno::EINVAL)?,
+                protection,
+                MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE,
+                file,
+                i64::try_from(offset).map_err(|_| Errno::EOVERFLOW)?,
+            )?
+        };
+        log::debug!(
+            "mapped fd {} at offset {offset:#x}, {size:#x} bytes",
+            file.as_raw_fd()
+        );
+        Ok(Self {
+            base: base.cast(),
+            len,
+        })
+    }
+
+    /// Where `len` bytes at `offset` are. The caller has compared with the map's size; this is the one
+    /// check that memory safety stands on, so it is made again.
+    fn at(&self, offset: usize, len: usize) -> *mut u8 {
+        assert!(
+            offset <= self.len && len <= self.len - offset,
+            "access beyond the mapping"
+        );
+        // SAFETY: within the mapping, as just checked.
+        unsafe { self.base.as_ptr().add(offset) }
+    }
+
+    /// Copies from `offset` into `data`.
+    pub fn load(&self, offset: usize, data: &mut [u8]) {
+        let from = self.at(offset, data.len());
+        let mut done = 0;
+        while done < data.len() {
+            // SAFETY: `done` is below the length that `at` checked.
+            let source = unsafe { from.add(done) };
+            let left = &mut data[done..];
+            match natural_width(source, left.len()) {
+                WORD => {
+                    for (index, part) in left.chunks_exact_mut(WORD).enumerate() {
+                        // SAFETY: aligned, and whole words of `left` are left in the mapping, too.
+                        let word = unsafe { source.cast::<u64>().add(index).read_volatile() };
+                        part.copy_from_slice(&word.to_ne_bytes());
+                    }
+                    done += left.len() / WORD * WORD;
+                }
+                4 => {
+                    // SAFETY: aligned, and 4 bytes are left.
+                    let value = unsafe { source.cast::<u32>().read_volatile() };
+                    left[..4].copy_from_slice(&value.to_ne_bytes());
+                    done += 4;
+                }
+                2 => {
+                    // SAFETY: aligned, and 2 bytes are left.
+                    let value = unsafe { source.cast::<u16>().read_volatile() };
+                    left[..2].copy_from_slice(&value.to_ne_bytes());
+                    done += 2;
+                }
+                _ => {
+                    // SAFETY: a byte is left.
+                    left[0] = unsafe { source.read_volatile() };
+                    done += 1;
+                }
+            }
+        }
+    }
+
+    /// Copies `data` to `offset`.
+    pub fn store(&self, offset: usize, data: &[u8]) {
+        let to = self.at(offset, data.len());
+        let mut done = 0;
+        while done < data.len() {
+            // SAFETY: `done` is below the length that `at` checked.
+            let target = unsafe { to.add(done) };
+            let left = &data[done..];
+            match natural_width(target, left.len()) {
+                WORD => {
+                    for (index, part) in left.chunks_exact(WORD).enumerate() {
+                        let word = u64::from_ne_bytes(part.try_into().unwrap_or_default());
+                        // SAFETY: aligned, and whole words of `left` are left in the mapping, too.
+                        unsafe { target.cast::<u64>().add(index).write_volatile(word) };
+                    }
+                    done += left.len() / WORD * WORD;
+                }
+                4 => {
+                    let value = u32::from_ne_bytes([left[0], left[1], left[2], left[3]]);
+                    // SAFETY: aligned, and 4 bytes are left.
+                    unsafe { target.cast::<u32>().write_volatile(value) };
+                    done += 4;
+                }
+                2 => {
+                    let value = u16::from_ne_bytes([left[0], left[1]]);
+                    // SAFETY: aligned, and 2 bytes are left.
+                    unsafe { target.cast::<u16>().write_volatile(value) };
+                    done += 2;
+                }
+                _ => {
+                    // SAFETY: a byte is left.
+                    unsafe { target.write_volatile(left[0]) };
+                    done += 1;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: ours, mapped in `new`, and nobody can reach it any more.
+        if let Err(errno) = unsafe { munmap(self.base.cast(), self.len) } {
+            log::error!("munmap: {errno}");
+        }
+    }
+}
+
+/// The widest naturally aligned access at `pointer` with `left` bytes to go.
+fn natural_width(pointer: *const u8, left: usize) -> usize {
+    let aligned = 1 << pointer.addr().trailing_zeros().min(WORD.trailing_zeros());
+    let fitting = 1 << left.ilog2().min(WORD.trailing_zeros());
+    usize::min(aligned, fitting)
+}
