@@ -144,11 +144,6 @@ impl Cache {
         Ok(Cache { dir })
     }
 
-    /// The directory.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     /// The finished artefact, if it is there.
     pub fn find(&self, name: &str, key: &Key) -> Option<PathBuf> {
         let path = self.dir.join(name).join(key.as_str());

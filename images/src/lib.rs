@@ -4,17 +4,24 @@
 //! [`Images`] is the way in: each of its functions hands back an artefact, made if it is not in the cache. What is
 //! run to make one stands in the shell scripts of `steps/`; what is decided, in these modules.
 
-pub mod cache;
+mod agent;
+mod cache;
+mod config;
 mod debs;
+mod kernel;
 mod mirror;
+mod modules;
 mod progress;
 mod rootfs;
 mod source;
 mod step;
 mod toolbox;
+mod user_kernel;
 
+pub use kernel::{Kernel, KernelVariant};
 pub use progress::{Progress, Task};
 pub use toolbox::Toolbox;
+pub use user_kernel::Side;
 
 use anyhow::Result;
 

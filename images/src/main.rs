@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Makes one artefact and prints its path: `cargo run -p images -- toolbox|rootfs|…`.
+//! Makes one artefact and prints its path: `cargo run -p images -- toolbox|kernel|rootfs|…`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{bail, Result};
-use images::{Images, Progress};
+use images::{Images, KernelVariant, Progress};
 
-const USAGE: &str = "usage: images toolbox | source | rootfs";
+const USAGE: &str = "usage: images toolbox | kernel [plain|gdb|PATH] | rootfs | agent | modules [plain|gdb|PATH] | vsock-daemon";
 
 fn main() -> ExitCode {
     match make(&std::env::args().skip(1).collect::<Vec<_>>()) {
@@ -21,11 +22,24 @@ fn main() -> ExitCode {
 fn make(arguments: &[String]) -> Result<()> {
     let images = Images::open(Progress::auto())?;
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let path = match arguments.as_slice() {
-        ["toolbox"] => images.toolbox()?.root(),
-        ["rootfs"] => images.rootfs()?,
+    let kernel = |which: &[&str]| match which {
+        [] => images.kernel(KernelVariant::from_env()?),
+        ["plain"] => images.kernel(KernelVariant::Plain),
+        ["gdb"] => images.kernel(KernelVariant::Gdb),
+        [path] => images.user_kernel(Path::new(path)),
         _ => bail!(USAGE),
     };
-    println!("{}", path.display());
+    let paths = match arguments.as_slice() {
+        ["toolbox"] => vec![images.toolbox()?.root()],
+        ["kernel", which @ ..] => vec![kernel(which)?.image],
+        ["rootfs"] => vec![images.rootfs()?],
+        ["agent"] => vec![images.agent()?],
+        ["modules", which @ ..] => images.modules(&kernel(which)?)?,
+        ["vsock-daemon"] => vec![images.vsock_daemon()?],
+        _ => bail!(USAGE),
+    };
+    for path in paths {
+        println!("{}", path.display());
+    }
     Ok(())
 }

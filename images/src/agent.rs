@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Programs in Rust: the guests' first process, built in the toolbox for arm64, and the vsock daemon, built by the
+//! host's cargo for the host.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::cache::{files_below, Inputs, Workshop};
+use crate::progress::Task;
+use crate::step::{self, Deadline};
+use crate::{Images, HERE};
+
+/// The vsock daemon of rust-vmm that stands on vhost-user-backend, and the version that was tried.
+const VSOCK_DAEMON: [&str; 2] = ["vhost-device-vsock", "0.3.0"];
+
+impl Images {
+    /// The guests' first process, a static arm64 program. The host's cargo fetches what it depends on.
+    pub fn agent(&self) -> Result<PathBuf> {
+        let toolbox = self.toolbox()?;
+        let source = Path::new(HERE).join("../guest-common/agent");
+        let source = source.canonicalize().with_context(|| format!("cannot find {}", source.display()))?;
+        let key = Inputs::new("agent")
+            .text("compilers", toolbox.compilers())
+            .tree(&source)?
+            .file(&step::step_path("agent.sh"))?
+            .key();
+        let dir = self.cache.artefact("agent", &key, &self.progress, |shop| {
+            let vendor = self.vendor(&source)?;
+            let mut task = self.progress.task("agent");
+            let copy = shop.dir.join("source");
+            for path in files_below(&source)? {
+                let to = copy.join(path.strip_prefix(&source).unwrap_or(&path));
+                let parent = to.parent().context("a source file has no parent")?;
+                fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+                fs::copy(&path, &to).with_context(|| format!("cannot copy {}", path.display()))?;
+            }
+            let mut command = toolbox.script("agent.sh");
+            command.arg(&copy).arg(&vendor).arg(shop.dir.join("init"));
+            compile(command, shop, &mut task)?;
+            fs::remove_dir_all(&copy).with_context(|| format!("cannot remove {}", copy.display()))?;
+            task.done("ready");
+            Ok(())
+        })?;
+        Ok(dir.join("init"))
+    }
+
+    /// What the agent depends on, fetched once for each of its lock files.
+    fn vendor(&self, source: &Path) -> Result<PathBuf> {
+        let key = Inputs::new("vendor").file(&source.join("Cargo.toml"))?.file(&source.join("Cargo.lock"))?.key();
+        let dir = self.cache.artefact("vendor", &key, &self.progress, |shop| {
+            let mut task = self.progress.task("agent");
+            let mut command = step::contained("cargo");
+            command.args(["vendor", "--locked", "--versioned-dirs", "--respect-source-config", "--manifest-path"]);
+            command.arg(source.join("Cargo.toml")).arg(shop.dir.join("crates"));
+            step::run("fetching crates", command, &mut shop.log, Deadline::DOWNLOAD, &mut task, &mut |_, _| {})?;
+            // Without dependencies cargo creates nothing.
+            fs::create_dir_all(shop.dir.join("crates")).context("cannot create the directory of crates")
+        })?;
+        Ok(dir.join("crates"))
+    }
+
+    /// The daemon that serves the guests' vsock to the host.
+    pub fn vsock_daemon(&self) -> Result<PathBuf> {
+        let [name, version] = VSOCK_DAEMON;
+        let key = Inputs::new(name).text("version", version).key();
+        let dir = self.cache.artefact(name, &key, &self.progress, |shop| {
+            let mut task = self.progress.task(name);
+            let target = shop.dir.join("target");
+            let mut command = step::contained("cargo");
+            command.args(["install", "--locked", "--no-track", "--version", version, "--root"]).arg(shop.dir);
+            command.arg("--target-dir").arg(&target).arg(name);
+            compile(command, shop, &mut task)?;
+            fs::remove_dir_all(&target).with_context(|| format!("cannot remove {}", target.display()))?;
+            task.done("ready");
+            Ok(())
+        })?;
+        Ok(dir.join("bin").join(name))
+    }
+}
+
+/// Runs a command of cargo's and counts the crates that it compiles.
+fn compile(command: std::process::Command, shop: &mut Workshop, task: &mut Task) -> Result<()> {
+    let mut count = 0;
+    step::run("compiling", command, &mut shop.log, Deadline::BUILD, task, &mut |line, task| {
+        if let Some(name) = line.trim_start().strip_prefix("Compiling ") {
+            count += 1;
+            task.say(&format!("compiling crate {count}, {}", name.split(' ').next().unwrap_or_default()));
+        }
+    })
+}

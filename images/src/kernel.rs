@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The guests' kernel: Debian's source, unpatched, with the configuration of `kernel/`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Context, Result};
+
+use crate::cache::{Inputs, Workshop};
+use crate::config;
+use crate::progress::Task;
+use crate::source::Source;
+use crate::step::{self, Deadline};
+use crate::{Images, Toolbox, HERE};
+
+/// How many files the plain kernel's build names on its output, to show how far it is. Counted once.
+const ROUGH_STEPS: usize = 1600;
+
+/// Which of our kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelVariant {
+    /// As small and fast as it gets.
+    Plain,
+    /// With debug information and the kernel's scripts for gdb.
+    Gdb,
+}
+
+impl KernelVariant {
+    /// The variant that the environment variable `KERNEL_VARIANT` names: unset or `plain`, or `gdb`.
+    pub fn from_env() -> Result<Self> {
+        match std::env::var("KERNEL_VARIANT").as_deref() {
+            Err(std::env::VarError::NotPresent) | Ok("" | "plain") => Ok(KernelVariant::Plain),
+            Ok("gdb") => Ok(KernelVariant::Gdb),
+            other => bail!("KERNEL_VARIANT is {other:?}; it can be plain or gdb"),
+        }
+    }
+
+    /// The fragments of `kernel/` that make it up.
+    fn fragments(self) -> &'static [&'static str] {
+        match self {
+            KernelVariant::Plain => &["base.config"],
+            KernelVariant::Gdb => &["base.config", "gdb.config"],
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            KernelVariant::Plain => "kernel",
+            KernelVariant::Gdb => "kernel-gdb",
+        }
+    }
+}
+
+/// A kernel that can boot.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// The arm64 `Image`.
+    pub image: PathBuf,
+    /// Its build directory, in which modules can be built against it.
+    pub build_dir: Option<PathBuf>,
+    /// What `uname -r` says in the guest.
+    pub release: String,
+    /// `…/lib/modules/<release>` with its own modules, without debug information.
+    pub modules_dir: Option<PathBuf>,
+    /// The kernel with symbols, for gdb.
+    pub vmlinux: Option<PathBuf>,
+}
+
+impl Images {
+    /// One of our kernels, built if it is not there: some ten minutes on two cores.
+    pub fn kernel(&self, variant: KernelVariant) -> Result<Kernel> {
+        let toolbox = self.toolbox()?;
+        let source = self.source()?;
+        let fragments: Vec<PathBuf> =
+            variant.fragments().iter().map(|name| Path::new(HERE).join("kernel").join(name)).collect();
+        let mut inputs = Inputs::new(variant.name())
+            .text("source", &source.version)
+            .text("compilers", toolbox.compilers())
+            .file(&step::step_path("kernel-config.sh"))?
+            .file(&step::step_path("kernel-build.sh"))?;
+        for fragment in &fragments {
+            inputs = inputs.file(fragment)?;
+        }
+        let dir = self.cache.artefact(variant.name(), &inputs.key(), &self.progress, |shop| {
+            let mut task = self.progress.task(variant.name());
+            build(&toolbox, &source, &fragments, shop, &mut task)?;
+            task.done("ready");
+            Ok(())
+        })?;
+        let build = dir.join("build");
+        let release = release(&build)?;
+        Ok(Kernel {
+            image: build.join(IMAGE),
+            modules_dir: Some(dir.join("lib/modules").join(&release)),
+            vmlinux: Some(build.join("vmlinux")),
+            build_dir: Some(build),
+            release,
+        })
+    }
+}
+
+/// Where a build directory has its image.
+pub(crate) const IMAGE: &str = "arch/arm64/boot/Image";
+
+/// The release that a build directory was built as.
+pub(crate) fn release(build: &Path) -> Result<String> {
+    let path = build.join("include/config/kernel.release");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(text.trim().to_owned())
+}
+
+fn build(
+    toolbox: &Toolbox,
+    source: &Source,
+    fragments: &[PathBuf],
+    shop: &mut Workshop,
+    task: &mut Task,
+) -> Result<()> {
+    let build = shop.dir.join("build");
+    let mut command = toolbox.script("kernel-config.sh");
+    command.arg(&source.tree).arg(&build).args(fragments);
+    step::run("configuring", command, &mut shop.log, Deadline::BUILD, task, &mut |_, _| {})?;
+    check_config(&build, fragments)?;
+
+    let mut count = 0;
+    let mut command = toolbox.script("kernel-build.sh");
+    command.arg(&source.tree).arg(&build).arg(shop.dir);
+    step::run("compiling", command, &mut shop.log, Deadline::BUILD, task, &mut |line, task| {
+        if let Some(verb) = verb(line) {
+            count += 1;
+            task.say(&format!("{verb} {count} of ~{}", ROUGH_STEPS.max(count)));
+        }
+    })
+}
+
+/// Every symbol of the fragments has to survive the resolution of dependencies, which drops in silence.
+fn check_config(build: &Path, fragments: &[PathBuf]) -> Result<()> {
+    let read = |path: &Path| fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+    let config = config::Config::parse(&read(&build.join(".config"))?);
+    let mut lost = Vec::new();
+    for fragment in fragments {
+        lost.extend(config.differing(&config::Config::parse(&read(fragment)?)));
+    }
+    if !lost.is_empty() {
+        bail!("the kernel's configuration lost symbols (dependencies missing in images/kernel?): {}", lost.join(", "));
+    }
+    Ok(())
+}
+
+/// What a line of make's output does to a file, such as `CC` or `RUSTC`.
+fn verb(line: &str) -> Option<&str> {
+    let verb = line.strip_prefix("  ")?.split_whitespace().next()?;
+    verb.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_').then_some(verb)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn makes_output_is_counted() {
+        assert_eq!(verb("  CC      init/main.o"), Some("CC"));
+        assert_eq!(verb("  RUSTC L rust/core.o"), Some("RUSTC"));
+        assert_eq!(verb("make[1]: Entering"), None);
+        assert_eq!(verb("  warning: x"), None);
+    }
+}

@@ -1,0 +1,18 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+#
+# agent.sh SOURCE VENDOR PROGRAM
+#
+# Compiles the agent's bin `init` to a static arm64 PROGRAM, offline: VENDOR holds what it depends on.
+set -eu
+umask 022
+source=$1 vendor=$2 program=$3
+
+cd "$source"
+export CARGO_HOME="$source/.cargo-home"
+target=aarch64-unknown-linux-gnu
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static'
+cargo build --release --offline --locked --target "$target" --target-dir "$source/target" --bin init \
+    --config 'source.crates-io.replace-with="vendored"' --config "source.vendored.directory='$vendor'"
+cp "target/$target/release/init" "$program"
