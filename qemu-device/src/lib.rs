@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The silicon between two QEMU guests: an R-Car S4 PCIe endpoint controller served over vfio-user.
 
+pub mod controller;
+pub mod ep_face;
+pub mod fabric;
+pub mod rc_face;
 pub mod vfio_user;

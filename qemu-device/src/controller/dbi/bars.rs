@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The six base address registers: shape, size, enable and the address that the RC assigns.
+//!
+//! BAR0 and BAR2 take their size from the resizable BAR capability, BAR4 has 256 bytes, the others
+//! do not exist (`rcar_gen4_pcie_epc_features`). All are 32-bit and not prefetchable, hard-wired.
+//! dbi2 gives each BAR a mask, of which only bit 0, the enable, is not derived from the size
+//! (databook 5.96a, figure 3-26, as `dw_pcie_ep_set_bar_resizable` quotes it).
+
+use abi::dbi as layout;
+use abi::pci::{self, rebar};
+
+use crate::controller::access::Write;
+use crate::controller::registers::Writer;
+
+/// Smallest size of a resizable BAR, log2: 1 MiB.
+const REBAR_MIN_LOG2: u32 = 20;
+/// A 32-bit BAR cannot be larger than 2 GiB.
+const BAR_MAX_LOG2: u32 = 31;
+
+/// What decides a BAR's size.
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    /// The resizable BAR capability.
+    Resizable {
+        /// CAP `[31:4]` in place: sizes offered, bit 4 is 1 MiB.
+        sizes: u32,
+        /// CTRL `[13:8]`: size in use, 1 MiB << n.
+        selected: u32,
+    },
+    /// [`layout::FIXED_BAR_SIZE`].
+    Fixed,
+    /// There is no such BAR.
+    Absent,
+}
+
+/// One base address register.
+#[derive(Clone, Copy, Debug)]
+pub struct Bar {
+    shape: Shape,
+    /// dbi2 bit 0.
+    enabled: bool,
+    /// The address bits above the size; 0 while disabled.
+    address: u32,
+}
+
+impl Bar {
+    const fn new(index: usize) -> Self {
+        let shape = match index {
+            0 | 2 => Shape::Resizable {
+                sizes: 1 << 4,
+                selected: 0,
+            },
+            layout::FIXED_BAR => Shape::Fixed,
+            _ => Shape::Absent,
+        };
+        Self {
+            shape,
+            enabled: false,
+            address: 0,
+        }
+    }
+
+    /// Whether the BAR exists and the EP has enabled it.
+    pub const fn enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// The PCI address that the RC has assigned, 0 if none.
+    pub const fn address(&self) -> u32 {
+        self.address
+    }
+
+    /// Bytes that the BAR decodes when it is enabled: a power of two, or 0 for an absent one.
+    pub const fn size(&self) -> u32 {
+        match self.shape {
+            Shape::Resizable { selected, .. } => {
+                let log2 = REBAR_MIN_LOG2 + selected;
+                1 << if log2 < BAR_MAX_LOG2 {
+                    log2
+                } else {
+                    BAR_MAX_LOG2
+                }
+            }
+            Shape::Fixed => layout::FIXED_BAR_SIZE,
+            Shape::Absent => 0,
+        }
+    }
+
+    /// Address bits that can be written.
+    const fn address_mask(&self) -> u32 {
+        if self.enabled {
+            !(self.size() - 1)
+        } else {
+            0
+        }
+    }
+
+    /// Keeps the address aligned when enable or size has changed.
+    fn settle(&mut self) {
+        self.address &= self.address_mask();
+    }
+
+    fn select(&mut self, size: u32) {
+        if let Shape::Resizable { sizes, selected } = &mut self.shape {
+            if size < rebar::BAR_SIZE.max() && size + 4 < 32 && *sizes & (1 << (size + 4)) != 0 {
+                *selected = size;
+            }
+        }
+        self.settle();
+    }
+}
+
+/// The base address registers of the function.
+#[derive(Clone, Debug)]
+pub struct Bars([Bar; pci::BARS]);
+
+impl Bars {
+    /// As after power-on: all disabled, resizable ones with 1 MiB.
+    pub const fn new() -> Self {
+        let mut bars = [Bar::new(0); pci::BARS];
+        let mut index = 1;
+        while index < pci::BARS {
+            bars[index] = Bar::new(index);
+            index += 1;
+        }
+        Self(bars)
+    }
+
+    /// BAR `index`, if it is below 6.
+    pub fn get(&self, index: usize) -> Option<&Bar> {
+        self.0.get(index)
+    }
+
+    /// All six, by number.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &Bar)> {
+        self.0.iter().enumerate()
+    }
+
+    /// Reads the base address register `index`; the type bits are all zero.
+    pub fn read(&self, index: usize) -> u32 {
+        self.0[index].address
+    }
+
+    /// Writes the base address register `index`. Sizing is nothing special: the bits below the size
+    /// do not exist, nor does any bit of a disabled BAR.
+    pub fn write(&mut self, index: usize, write: Write) {
+        let bar = &mut self.0[index];
+        bar.address = write.onto(bar.address, bar.address_mask());
+    }
+
+    /// Writes the BAR mask `index` in dbi2. Bit 0 enables the BAR; the others are fixed by its size.
+    pub fn write_mask(&mut self, index: usize, write: Write) {
+        let bar = &mut self.0[index];
+        if let (Some(enable), false) = (
+            write.field(layout::BAR_ENABLE),
+            matches!(bar.shape, Shape::Absent),
+        ) {
+            bar.enabled = enable != 0;
+            bar.settle();
+        }
+    }
+
+    /// Reads a register of the resizable BAR capability other than its header, `offset` counted from
+    /// the header; `None` beyond its end.
+    pub fn read_rebar(&self, offset: u32) -> Option<u32> {
+        let (position, register) = rebar_register(offset)?;
+        let index = layout::RESIZABLE_BARS[position];
+        let Shape::Resizable { sizes, selected } = self.0[index].shape else {
+            return None;
+        };
+        Some(match register {
+            RebarRegister::Capability => sizes,
+            RebarRegister::Control => {
+                let count = if position == 0 {
+                    layout::RESIZABLE_BARS.len() as u32
+                } else {
+                    0
+                };
+                rebar::BAR_INDEX.place(index as u32)
+                    | rebar::BAR_COUNT.place(count)
+                    | rebar::BAR_SIZE.place(selected)
+            }
+        })
+    }
+
+    /// Writes a register of the resizable BAR capability; `None` beyond its end.
+    ///
+    /// Writing the sizes offered selects one of them, the smallest, as CTRL's size in use
+    /// (`dw_pcie_ep_set_bar_resizable`: "automatically updated when writing PCI_REBAR_CAP").
+    /// Sizes from 256 TiB up are hard-wired 0.
+    pub fn write_rebar(&mut self, offset: u32, write: Write, writer: Writer) -> Option<()> {
+        let (position, register) = rebar_register(offset)?;
+        let bar = &mut self.0[layout::RESIZABLE_BARS[position]];
+        match register {
+            RebarRegister::Capability => {
+                if let (Shape::Resizable { sizes, selected }, Writer::Local { unlocked: true }) =
+                    (&mut bar.shape, writer)
+                {
+                    *sizes = write.onto(*sizes, rebar::SIZES.mask());
+                    if *sizes != 0 {
+                        *selected = sizes.trailing_zeros() - 4;
+                    }
+                }
+                bar.settle();
+            }
+            RebarRegister::Control => {
+                if let Some(size) = write.field(rebar::BAR_SIZE) {
+                    bar.select(size);
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Reset of the function: the addresses are the RC's, everything else is the EP's.
+    pub fn reset_bus_state(&mut self) {
+        for bar in &mut self.0 {
+            bar.address = 0;
+        }
+    }
+
+    /// Power-on reset.
+    pub fn reset(&mut self) {
+        *self = Self::new();
+    }
+}
+
+/// The two registers that each resizable BAR has.
+enum RebarRegister {
+    Capability,
+    Control,
+}
+
+/// Which resizable BAR, by position, and which register `offset` of the capability is.
+fn rebar_register(offset: u32) -> Option<(usize, RebarRegister)> {
+    let offset = offset.checked_sub(rebar::CAPABILITY)?;
+    let position = (offset / rebar::STRIDE) as usize;
+    let register = match offset % rebar::STRIDE {
+        0 => RebarRegister::Capability,
+        4 => RebarRegister::Control,
+        _ => return None,
+    };
+    (position < layout::RESIZABLE_BARS.len()).then_some((position, register))
+}
