@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `pair test` and `pair list`.
+
+use super::case::{BootKey, Tier};
+use super::report::Report;
+use super::schedule::schedule;
+use super::select::{discover, select};
+use super::{run, Booted, Booter, Plan, Repeat};
+use crate::artefacts::Artefacts;
+use crate::function::Function;
+use crate::options::Options;
+use crate::session::Pair;
+use crate::signals::{self, Hold};
+use crate::status::{Exit, Failure};
+use clap::CommandFactory;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// What `pair test` takes besides the options of the boot.
+#[derive(Clone, Debug, clap::Args)]
+pub struct TestArgs {
+    /// Globs on test names (`pair list` prints them); all tests of the tier if there is none
+    #[arg(value_name = "PATTERN")]
+    pub patterns: Vec<String>,
+    /// The long tier instead of the one with a budget of minutes
+    #[arg(long, env = "SPIDER_PAIR_SOAK", value_parser = clap::builder::FalseyValueParser::new())]
+    pub soak: bool,
+    /// Run the selection again and again: a number of rounds, or a time such as 90s, 30m or 1h
+    #[arg(
+        long,
+        value_name = "N|DURATION",
+        default_value = "1",
+        env = "SPIDER_PAIR_REPEAT"
+    )]
+    pub repeat: Repeat,
+    /// Also write the results as JUnit XML
+    #[arg(long, value_name = "FILE", env = "SPIDER_PAIR_JUNIT")]
+    pub junit: Option<PathBuf>,
+    /// Also write the results as JSON
+    #[arg(long, value_name = "FILE", env = "SPIDER_PAIR_JSON")]
+    pub json: Option<PathBuf>,
+}
+
+/// Gives the options for a case's pair: the user's own, with the case's function and options laid over them.
+pub type OptionsFor<'a> = &'a dyn Fn(Function, &[String]) -> Result<Options, Failure>;
+
+/// Where the suite is: `SPIDER_PAIR_SUITE`, else `ci/` of the checkout that the program was built from.
+pub fn root() -> PathBuf {
+    match std::env::var_os("SPIDER_PAIR_SUITE").filter(|path| !path.is_empty()) {
+        Some(path) => path.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("ci"),
+    }
+}
+
+/// `pair list`: a line for each case, its name, tier and purpose.
+///
+/// # Errors
+/// A suite that cannot be read.
+pub fn list() -> Result<Exit, Failure> {
+    let cases = discover(&root())?;
+    let width = cases.iter().map(|case| case.name.len()).max().unwrap_or(0);
+    let mut out = io::stdout().lock();
+    for case in cases {
+        let tier = match case.tier {
+            Tier::Ci => "ci",
+            Tier::Soak => "soak",
+        };
+        // A reader that has seen enough (`| head`) is no failure.
+        if writeln!(out, "{:width$}  {tier:4}  {}", case.name, case.purpose).is_err() {
+            break;
+        }
+    }
+    Ok(Exit::Pass)
+}
+
+/// `pair test`: runs the suite, or what `args` select of it.
+///
+/// # Errors
+/// A suite or a pattern that is wrong; artefacts that cannot be had; an interruption, after the files are written.
+pub fn test(args: &TestArgs, options_for: OptionsFor) -> Result<Exit, Failure> {
+    let _hold = Hold::new();
+    let tier = if args.soak { Tier::Soak } else { Tier::Ci };
+    let cases = schedule(select(discover(&root())?, &args.patterns, tier)?);
+    for path in [&args.junit, &args.json].into_iter().flatten() {
+        // Found out now, not after an hour.
+        std::fs::write(path, "").map_err(|error| unwritable(path, error))?;
+    }
+
+    let begun = Instant::now();
+    let default = options_for(Function::default(), &[])?;
+    let artefacts = Artefacts::prepare(&default)?;
+    let directory = new_directory(&default.runs)?;
+    let environment = environment(&directory)?;
+    let plan = Plan {
+        cases,
+        repeat: args.repeat,
+        directory,
+        environment,
+        hidden: option_variables(),
+    };
+    let key = BootKey {
+        function: Function::default(),
+        options: vec![],
+    };
+    let runs = plan.directory.clone();
+    let mut booter = RealBooter {
+        options_for,
+        runs,
+        artefacts: vec![(key, artefacts)],
+    };
+    let mut report = Report {
+        preparing: begun.elapsed(),
+        ..Report::default()
+    };
+
+    eprintln!("pair: logs go to {}", plan.directory.display());
+    let result = run(
+        &plan,
+        &mut booter,
+        &mut io::stdout().lock(),
+        &progress,
+        &mut report,
+    );
+    report.write_json(&plan.directory.join("results.json"))?;
+    if let Some(path) = &args.json {
+        report.write_json(path)?;
+    }
+    if let Some(path) = &args.junit {
+        report.write_junit(path)?;
+    }
+    let mut closing = String::new();
+    if let Err(failure) = &result {
+        closing += &format!("# {failure}\n");
+    }
+    closing += &format!(
+        "# {}\n{}\n",
+        report.budget_line(tier),
+        report.closing_line()
+    );
+    let written = io::stdout().lock().write_all(closing.as_bytes());
+    result?;
+    written.map_err(|error| unwritable(Path::new("stdout"), error))?;
+    Ok(report.exit())
+}
+
+/// `runs/<time>-test/`, in which each pair's own run is a directory.
+fn new_directory(runs: &Path) -> Result<PathBuf, Failure> {
+    let cannot = |error: io::Error| {
+        Failure::harness(format!("cannot make a directory in {}", runs.display())).caused_by(error)
+    };
+    std::fs::create_dir_all(runs).map_err(cannot)?;
+    let runs = runs.canonicalize().map_err(cannot)?;
+    crate::run::new_dir(&runs, &format!("{}-test", crate::run::stamp())).map_err(cannot)
+}
+
+fn unwritable(path: &Path, error: io::Error) -> Failure {
+    Failure::harness(format!("cannot write {}", path.display())).caused_by(error)
+}
+
+/// A terminal that shows both streams needs no second account of what happens.
+fn progress(what: &str) {
+    if !(io::stdout().is_terminal() && io::stderr().is_terminal()) {
+        eprintln!("pair: {what}");
+    } else {
+        eprint!("\r\x1b[2m{what}\x1b[0m\x1b[K\r");
+    }
+}
+
+/// What every case finds: `PAIR` (the program, also on the PATH), `SUITE` (the scripts), `RUN_DIR` (the logs).
+fn environment(directory: &Path) -> Result<Vec<(OsString, OsString)>, Failure> {
+    let no_program =
+        |error: io::Error| Failure::harness("cannot find this program's own file").caused_by(error);
+    let program = std::env::current_exe().map_err(no_program)?;
+    let mut path = OsString::from(program.parent().unwrap_or(Path::new("/")));
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    Ok(vec![
+        ("PATH".into(), path),
+        ("PAIR".into(), program.into()),
+        ("SUITE".into(), root().into()),
+        ("RUN_DIR".into(), directory.into()),
+        (crate::run::RUN_VARIABLE.into(), OsString::new()),
+    ])
+}
+
+/// The variables that stand for options: meant for this command, not for a `pair` that a case runs.
+fn option_variables() -> Vec<OsString> {
+    let cli = crate::cli::Cli::command();
+    let options = cli.get_subcommands().flat_map(clap::Command::get_arguments);
+    let mut variables: Vec<_> = options
+        .filter_map(|arg| arg.get_env())
+        .map(ToOwned::to_owned)
+        .collect();
+    variables.sort();
+    variables.dedup();
+    variables
+}
+
+/// Boots real pairs, and keeps what they are made of.
+struct RealBooter<'a> {
+    options_for: OptionsFor<'a>,
+    runs: PathBuf,
+    artefacts: Vec<(BootKey, Artefacts)>,
+}
+
+impl Booter for RealBooter<'_> {
+    type Pair = Pair;
+
+    fn boot(&mut self, key: &BootKey) -> Result<Pair, Failure> {
+        let mut options = (self.options_for)(key.function, &key.options)?;
+        options.runs.clone_from(&self.runs);
+        let at = match self.artefacts.iter().position(|(known, _)| known == key) {
+            Some(at) => at,
+            None => {
+                self.artefacts
+                    .push((key.clone(), Artefacts::prepare(&options)?));
+                self.artefacts.len() - 1
+            }
+        };
+        Pair::boot(&options, &self.artefacts[at].1)
+    }
+
+    fn go_on(&self) -> Result<(), Failure> {
+        signals::check()
+    }
+}
+
+impl Booted for Pair {
+    fn env(&self) -> Vec<(OsString, OsString)> {
+        Pair::env(self)
+    }
+
+    fn dir(&self) -> &Path {
+        Pair::dir(self)
+    }
+
+    fn health(&self) -> Result<(), Failure> {
+        Pair::health(self)
+    }
+}
