@@ -13,15 +13,31 @@
 //! ```
 
 pub mod artefacts;
+pub mod cli;
+pub mod commands;
+pub mod control;
 pub mod function;
+pub mod guest;
+pub mod link;
 pub mod options;
+pub mod plug;
+pub mod process;
+pub mod qemu;
+pub mod qmp;
+pub mod run;
+pub mod service;
 pub mod session;
 pub mod side;
+pub mod signals;
 pub mod status;
+pub mod suite;
+pub mod timeline;
+pub mod watch;
 
 pub use artefacts::Artefacts;
 pub use function::Function;
+pub use guest::Output;
 pub use options::Options;
-pub use session::{Output, Pair};
+pub use session::Pair;
 pub use side::{Side, Sides};
 pub use status::{Exit, Failure};
