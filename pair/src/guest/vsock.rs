@@ -16,7 +16,7 @@ use super::{Guest, GuestError};
 
 /// The rest between two attempts: short beside a boot.
 const PAUSE: Duration = Duration::from_millis(10);
-/// How long the first attempt may take; the next ones take longer each.
+/// How long the first attempt may take. After a guest that said nothing, twice as long.
 const FIRST_ATTEMPT: Duration = Duration::from_secs(1);
 /// The longest answer; `OK 4294967295\n` has 14 bytes.
 const MAX_ANSWER: usize = 32;
@@ -59,7 +59,9 @@ pub fn connect(guest: &Guest, deadline: Instant) -> Result<UnixStream, GuestErro
                 last,
             });
         }
-        patience *= 2;
+        if matches!(last, ConnectError::Silence) {
+            patience = patience.saturating_mul(2);
+        }
         sleep(PAUSE);
     }
 }
