@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Result};
 
 use crate::cache::{Inputs, Workshop};
-use crate::config;
+use crate::config::Config;
 use crate::progress::Task;
 use crate::source::Source;
 use crate::step::{self, Deadline};
@@ -38,8 +38,8 @@ impl KernelVariant {
     /// The fragments of `kernel/` that make it up.
     fn fragments(self) -> &'static [&'static str] {
         match self {
-            KernelVariant::Plain => &["base.config"],
-            KernelVariant::Gdb => &["base.config", "gdb.config"],
+            KernelVariant::Plain => &["base.config", "soc.config"],
+            KernelVariant::Gdb => &["base.config", "soc.config", "gdb.config"],
         }
     }
 
@@ -136,11 +136,13 @@ fn build(
 /// Every symbol of the fragments has to survive the resolution of dependencies, which drops in silence.
 fn check_config(build: &Path, fragments: &[PathBuf]) -> Result<()> {
     let read = |path: &Path| fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
-    let config = config::Config::parse(&read(&build.join(".config"))?);
-    let mut lost = Vec::new();
+    let config = Config::parse(&read(&build.join(".config"))?);
+    let mut wanted = String::new();
     for fragment in fragments {
-        lost.extend(config.differing(&config::Config::parse(&read(fragment)?)));
+        wanted.push_str(&read(fragment)?);
+        wanted.push('\n');
     }
+    let lost = config.differing(&Config::parse(&wanted));
     if !lost.is_empty() {
         bail!("the kernel's configuration lost symbols (dependencies missing in images/kernel?): {}", lost.join(", "));
     }

@@ -27,7 +27,7 @@ impl Images {
     /// The source of the guests' kernel, downloaded if it is not there.
     pub(crate) fn source(&self) -> Result<Source> {
         let toolbox = self.toolbox()?;
-        let key = Inputs::new("source").text("wanted", WANTED).file(&step::step_path("source.sh"))?.key();
+        let key = Inputs::new("source").text("wanted", WANTED).file(&step::step_path("source.sh"))?.file(&step::step_path("unpack-source.sh"))?.key();
         let dir = self.cache.artefact("source", &key, &self.progress, |shop| {
             let mut task = self.progress.task("kernel source");
             let version = download(shop, &mut task)?;
