@@ -108,7 +108,7 @@ impl EpFace {
             Self::REGISTER_BAR => Some(spider::REGISTERS_SIZE as u64),
             Self::WINDOW_BAR => Some(spider::WINDOW_SIZE as u64),
             7 => Some(identity::CONFIG_SIZE as u64),
-            0..=8 => Some(0),
+            1 | 3..=6 | 8 => Some(0),
             _ => None,
         }
     }

@@ -37,11 +37,15 @@ pub enum Reason {
     MsiNotDword,
     /// EP to RC: an MSI whose data belongs to no vector that the RC has granted.
     MsiUnknownVector,
+    /// RC to EP: there is no RAM at the address in the EP.
+    NoEpMemory,
+    /// EP to RC: there is no RAM at the address in the RC.
+    NoRcMemory,
 }
 
 impl Reason {
     /// All reasons, in the order in which they are counted.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::LinkDown,
         Self::LowPower,
         Self::MemoryDisabled,
@@ -56,6 +60,8 @@ impl Reason {
         Self::MsiDisabled,
         Self::MsiNotDword,
         Self::MsiUnknownVector,
+        Self::NoEpMemory,
+        Self::NoRcMemory,
     ];
 
     /// The name under which `inspect` shows the count.
@@ -75,6 +81,8 @@ impl Reason {
             Self::MsiDisabled => "msi_disabled",
             Self::MsiNotDword => "msi_not_dword",
             Self::MsiUnknownVector => "msi_unknown_vector",
+            Self::NoEpMemory => "no_ep_memory",
+            Self::NoRcMemory => "no_rc_memory",
         }
     }
 
@@ -87,6 +95,7 @@ impl Reason {
                 | Self::OutsideBar
                 | Self::NoInboundRegion
                 | Self::Loopback
+                | Self::NoEpMemory
         )
     }
 }

@@ -146,6 +146,30 @@ impl Controller {
         .map_err(|error| self.reject(error))
     }
 
+    /// Reads any range of the SoC mirror, as [`Controller::ep_read`] does a single register; bytes that
+    /// no register answers for are all ones.
+    pub fn ep_read_bytes(&mut self, offset: u64, data: &mut [u8]) {
+        data.fill(0xff);
+        let Ok(()) = read_bytes(offset, data, |register| {
+            let value = self.read_register(register);
+            Ok::<_, std::convert::Infallible>(value.unwrap_or_else(|error| {
+                self.reject(error);
+                u32::MAX
+            }))
+        });
+    }
+
+    /// Writes any range of the SoC mirror, as [`Controller::ep_write`] does a single register; what
+    /// no register takes vanishes.
+    pub fn ep_write_bytes(&mut self, offset: u64, data: &[u8], effects: &mut Effects) {
+        let Ok(()) = write_bytes(offset, data, |register, write| {
+            if let Err(error) = self.write_register(register, write, effects) {
+                self.reject(error);
+            }
+            Ok::<_, std::convert::Infallible>(())
+        });
+    }
+
     /// Reads configuration space on behalf of the RC. All ones while the link is down and beyond the
     /// end.
     pub fn rc_config_read(&self, offset: u64, data: &mut [u8]) {

@@ -131,7 +131,7 @@ impl RegisterFile {
 
     fn index(&self, offset: u32) -> Option<usize> {
         let place = self.places.get(offset as usize / 4)?;
-        place.filter(|_| offset % 4 == 0).map(usize::from)
+        place.filter(|_| offset & 3 == 0).map(usize::from)
     }
 
     /// The register at `offset`, if there is one.

@@ -225,6 +225,12 @@ impl Bars {
     }
 }
 
+impl Default for Bars {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// The two registers that each resizable BAR has.
 enum RebarRegister {
     Capability,

@@ -310,7 +310,7 @@ impl Default for Dbi {
 /// The BAR whose base address register (or mask) lies at `offset`.
 fn bar_index(offset: u32) -> Option<usize> {
     let index = offset.checked_sub(header::BAR0)? as usize / 4;
-    (offset % 4 == 0 && index < pci::BARS).then_some(index)
+    (offset & 3 == 0 && index < pci::BARS).then_some(index)
 }
 
 /// `offset` counted from the header of the resizable BAR capability, past that header.

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The control socket: one JSON object a line, for the runner and for people with `socat`.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `{"op":"inspect","path":"link"}` | `{"ok":true,"value":…}`; an empty path is the whole tree, `.` separates steps |
+//! | `{"op":"events"}` | a stream of [`Event`]s, the present state first |
+//! | `{"op":"quit"}` | `{"ok":true}`, and the process ends in order |
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use nix::sys::signal::{kill, Signal};
+use nix::time::{clock_gettime, ClockId};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+use serde_json::{json, Value};
+
+use crate::machine::Machine;
+
+/// The longest request line that is read; longer ones end the connection.
+const MAX_REQUEST: u64 = 64 * 1024;
+/// Events that a subscriber may leave unread before it is dropped.
+const MAX_UNREAD_EVENTS: usize = 1024;
+
+/// What happened to the pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The link came up or went down.
+    Link {
+        /// Whether it stands now.
+        up: bool,
+        /// How many times it has come up, this time included.
+        generation: u32,
+    },
+    /// The EP guest's QEMU connected.
+    EpAttached,
+    /// The EP guest's QEMU closed its connection.
+    EpDetached,
+    /// The RC guest's QEMU connected.
+    RcAttached,
+    /// The RC guest's QEMU closed its connection.
+    RcDetached,
+}
+
+/// An event as it is sent: with its time.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Stamped {
+    /// CLOCK_MONOTONIC, nanoseconds.
+    t: u64,
+    #[serde(flatten)]
+    event: Event,
+}
+
+/// Who is told, and what a newcomer has missed.
+#[derive(Default)]
+pub struct Events(Mutex<Subscribers>);
+
+#[derive(Default)]
+struct Subscribers {
+    link: Option<Event>,
+    ep_attached: bool,
+    rc_attached: bool,
+    channels: Vec<SyncSender<Stamped>>,
+}
+
+impl Events {
+    /// The link came up or went down for the `generation`th time.
+    pub fn link(&self, up: bool, generation: u32) {
+        let event = Event::Link { up, generation };
+        self.send(event, |state| state.link = Some(event));
+    }
+
+    /// The EP's QEMU connected, or is gone.
+    pub fn ep_attached(&self, attached: bool) {
+        let event = if attached {
+            Event::EpAttached
+        } else {
+            Event::EpDetached
+        };
+        self.send(event, |state| state.ep_attached = attached);
+    }
+
+    /// The RC's QEMU connected, or is gone.
+    pub fn rc_attached(&self, attached: bool) {
+        let event = if attached {
+            Event::RcAttached
+        } else {
+            Event::RcDetached
+        };
+        self.send(event, |state| state.rc_attached = attached);
+    }
+
+    fn send(&self, event: Event, remember: impl FnOnce(&mut Subscribers)) {
+        log::info!("{event:?}");
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        remember(&mut state);
+        // Whoever does not read, or is gone, is dropped: the silicon waits for nobody.
+        state
+            .channels
+            .retain(|channel| channel.try_send(stamp(event)).is_ok());
+    }
+
+    /// Events from now on, the present state first.
+    fn subscribe(&self) -> Receiver<Stamped> {
+        let (sender, receiver) = sync_channel(MAX_UNREAD_EVENTS);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let present = [
+            Some(state.link.unwrap_or(Event::Link {
+                up: false,
+                generation: 0,
+            })),
+            state.ep_attached.then_some(Event::EpAttached),
+            state.rc_attached.then_some(Event::RcAttached),
+        ];
+        for event in present.into_iter().flatten() {
+            let _ = sender.try_send(stamp(event));
+        }
+        state.channels.push(sender);
+        receiver
+    }
+}
+
+fn stamp(event: Event) -> Stamped {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| {
+        // Both are non-negative on this clock.
+        t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64
+    });
+    Stamped { t: now, event }
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case", deny_unknown_fields)]
+enum Request {
+    Inspect {
+        #[serde(default)]
+        path: String,
+    },
+    Events {},
+    Quit {},
+}
+
+/// Serves the control socket on a thread of its own, each connection on another.
+pub fn spawn(listener: UnixListener, machine: Arc<Machine>, events: Arc<Events>) -> io::Result<()> {
+    thread::Builder::new()
+        .name("control".into())
+        .spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (machine, events) = (machine.clone(), events.clone());
+                let spawned =
+                    thread::Builder::new()
+                        .name("control-client".into())
+                        .spawn(move || {
+                            if let Err(error) = serve(&stream, &machine, &events) {
+                                log::debug!("control connection: {error}");
+                            }
+                        });
+                if let Err(error) = spawned {
+                    log::error!("no thread for a control connection: {error}");
+                }
+            }
+        })?;
+    Ok(())
+}
+
+fn serve(stream: &UnixStream, machine: &Arc<Machine>, events: &Events) -> io::Result<()> {
+    let mut requests = BufReader::new(stream);
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if requests.by_ref().take(MAX_REQUEST).read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        match serde_json::from_str(&line) {
+            Ok(Request::Inspect { path }) => reply(stream, &inspect(&machine.inspect(), &path))?,
+            Ok(Request::Events {}) => {
+                for event in events.subscribe() {
+                    reply(stream, &event)?;
+                }
+                return Ok(());
+            }
+            Ok(Request::Quit {}) => {
+                reply(stream, &json!({ "ok": true }))?;
+                // The main thread waits for this signal and puts everything in order.
+                kill(Pid::this(), Signal::SIGTERM)?;
+            }
+            Err(error) => {
+                reply(stream, &json!({ "ok": false, "error": error.to_string() }))?;
+                if line.len() as u64 == MAX_REQUEST {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "request too long",
+                    ));
+                }
+            }
+        }
+    }
+}
+
+fn reply(mut stream: &UnixStream, value: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    stream.write_all(&line)
+}
+
+/// Follows `path` into the tree; steps are object keys or array indices.
+fn inspect(tree: &Value, path: &str) -> Value {
+    let mut node = tree;
+    for step in path.split(['.', '/']).filter(|step| !step.is_empty()) {
+        let next = match node {
+            Value::Object(map) => map.get(step),
+            Value::Array(list) => step.parse().ok().and_then(|index: usize| list.get(index)),
+            _ => None,
+        };
+        match next {
+            Some(next) => node = next,
+            None => {
+                let known = match node {
+                    Value::Object(map) => map.keys().cloned().collect::<Vec<_>>().join(", "),
+                    Value::Array(list) => format!("0 to {}", list.len().saturating_sub(1)),
+                    _ => "nothing below it".into(),
+                };
+                let error = format!("no '{step}' in '{path}'; there is: {known}");
+                return json!({ "ok": false, "error": error });
+            }
+        }
+    }
+    json!({ "ok": true, "value": node })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inspect_follows_keys_and_indices() {
+        let tree = json!({ "iatu": { "inbound": [ { "target": 1 }, { "target": 2 } ] } });
+        assert_eq!(inspect(&tree, "iatu.inbound.1.target")["value"], 2);
+        assert_eq!(inspect(&tree, "")["value"], tree);
+        let missing = inspect(&tree, "iatu/outbound");
+        assert_eq!(missing["ok"], false);
+        assert_eq!(
+            missing["error"],
+            "no 'outbound' in 'iatu/outbound'; there is: inbound"
+        );
+    }
+
+    #[test]
+    fn a_newcomer_hears_the_present_state_first() {
+        let events = Events::default();
+        events.ep_attached(true);
+        events.link(true, 1);
+        let news = events.subscribe();
+        events.link(false, 1);
+        let seen: Vec<_> = news.try_iter().map(|stamped| stamped.event).collect();
+        assert_eq!(
+            seen,
+            [
+                Event::Link {
+                    up: true,
+                    generation: 1
+                },
+                Event::EpAttached,
+                Event::Link {
+                    up: false,
+                    generation: 1
+                },
+            ]
+        );
+    }
+
+    #[test]
+    fn who_does_not_read_is_dropped() {
+        let events = Events::default();
+        let news = events.subscribe();
+        for generation in 0..=MAX_UNREAD_EVENTS as u32 {
+            events.link(true, generation);
+        }
+        assert!(events.0.lock().unwrap().channels.is_empty());
+        drop(news);
+    }
+
+    #[test]
+    fn an_event_is_one_flat_object() {
+        let line = serde_json::to_value(stamp(Event::Link {
+            up: true,
+            generation: 3,
+        }))
+        .unwrap();
+        assert_eq!(line["event"], "link");
+        assert_eq!(line["up"], true);
+        assert_eq!(line["generation"], 3);
+        assert!(line["t"].as_u64().unwrap() > 0);
+    }
+}
