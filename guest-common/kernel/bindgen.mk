@@ -19,7 +19,16 @@ quiet_cmd_bindgen = BINDGEN $@
 		--no-layout-tests --no-debug '.*' --enable-function-attribute-detection \
 		--no-recursive-allowlist \
 		$(foreach h,$(bindgen-headers),--allowlist-file '.*/include/$(h)') \
-		-o $@ -- $(filter-out $(CC_FLAGS_LTO),$(c_flags)) -w -fno-builtin -D__BINDGEN__ -DMODULE
+		-o $@ -- $(bindgen-c-flags) -w -fno-builtin -D__BINDGEN__ -DMODULE
+
+# libclang knows few of gcc's flags: of those only what shapes declarations.
+ifdef CONFIG_CC_IS_GCC
+bindgen-c-flags = --target=aarch64-linux-gnu -Wp,-MMD,$(depfile) -nostdinc $(LINUXINCLUDE) \
+	-include $(srctree)/include/linux/compiler_types.h \
+	$(filter -D% -U% -std=% -fms-extensions -fshort-wchar -funsigned-char,$(c_flags))
+else
+bindgen-c-flags = $(filter-out $(CC_FLAGS_LTO),$(c_flags))
+endif
 
 $(obj)/bindings_generated.rs: FORCE
 	$(call if_changed_dep,bindgen)
