@@ -244,6 +244,8 @@ pub mod rebar {
     pub const STRIDE: u32 = 0x8;
     /// CAP: sizes supported; bit 4 is 1 MiB, bit 31 is 128 TiB.
     pub const SIZES: Field = Field::bits(31, 4);
+    /// log2 of the smallest size, 1 MiB, that of the lowest bit of [`SIZES`].
+    pub const MIN_LOG2: u32 = 20;
     /// CTRL: the BAR's number.
     pub const BAR_INDEX: Field = Field::bits(2, 0);
     /// CTRL: how many resizable BARs there are (valid in the first one).

@@ -363,7 +363,12 @@ impl Controller {
         } = self;
         let (speed, width) = dbi.link_speed_width();
         json!({
-            "link": { "up": link.up, "rises": link.rises, "generation": speed, "lanes": width },
+            "link": {
+                "up": link.up,
+                "generation": link.rises,
+                "speed": speed_name(speed),
+                "lanes": width,
+            },
             "function": dbi.inspect_function(),
             "bars": dbi.inspect_bars(),
             "msi": dbi.inspect_msi(),
@@ -372,6 +377,17 @@ impl Controller {
             "app": app.inspect(),
             "counters": counters.inspect(),
         })
+    }
+}
+
+/// A link generation as lspci writes it.
+const fn speed_name(generation: u32) -> &'static str {
+    match generation {
+        0 => "none",
+        1 => "2.5 GT/s",
+        2 => "5 GT/s",
+        3 => "8 GT/s",
+        _ => "16 GT/s",
     }
 }
 

@@ -12,8 +12,6 @@ use abi::pci::{self, rebar};
 use crate::controller::access::Write;
 use crate::controller::registers::Writer;
 
-/// Smallest size of a resizable BAR, log2: 1 MiB.
-const REBAR_MIN_LOG2: u32 = 20;
 /// A 32-bit BAR cannot be larger than 2 GiB.
 const BAR_MAX_LOG2: u32 = 31;
 
@@ -45,13 +43,16 @@ pub struct Bar {
 
 impl Bar {
     const fn new(index: usize) -> Self {
-        let shape = match index {
-            0 | 2 => Shape::Resizable {
-                sizes: 1 << 4,
+        let [first, second] = layout::RESIZABLE_BARS;
+        let shape = if index == first || index == second {
+            Shape::Resizable {
+                sizes: rebar::SIZES.place(1),
                 selected: 0,
-            },
-            layout::FIXED_BAR => Shape::Fixed,
-            _ => Shape::Absent,
+            }
+        } else if index == layout::FIXED_BAR {
+            Shape::Fixed
+        } else {
+            Shape::Absent
         };
         Self {
             shape,
@@ -74,7 +75,7 @@ impl Bar {
     pub const fn size(&self) -> u32 {
         match self.shape {
             Shape::Resizable { selected, .. } => {
-                let log2 = REBAR_MIN_LOG2 + selected;
+                let log2 = rebar::MIN_LOG2 + selected;
                 1 << if log2 < BAR_MAX_LOG2 {
                     log2
                 } else {
@@ -102,7 +103,8 @@ impl Bar {
 
     fn select(&mut self, size: u32) {
         if let Shape::Resizable { sizes, selected } = &mut self.shape {
-            if size < rebar::BAR_SIZE.max() && size + 4 < 32 && *sizes & (1 << (size + 4)) != 0 {
+            let offered = rebar::SIZES.get(*sizes);
+            if 1u32.checked_shl(size).is_some_and(|bit| offered & bit != 0) {
                 *selected = size;
             }
         }
@@ -198,7 +200,7 @@ impl Bars {
                 {
                     *sizes = write.onto(*sizes, rebar::SIZES.mask());
                     if *sizes != 0 {
-                        *selected = sizes.trailing_zeros() - 4;
+                        *selected = rebar::SIZES.get(*sizes).trailing_zeros();
                     }
                 }
                 bar.settle();
