@@ -15,6 +15,7 @@
 pub mod artefacts;
 pub mod cli;
 pub mod commands;
+pub mod compose;
 pub mod control;
 pub mod function;
 pub mod guest;

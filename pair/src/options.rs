@@ -57,6 +57,8 @@ pub struct Options {
     pub function: Function,
     /// A user's kernels, in place of the project's own: a source tree, a build directory or an Image.
     pub kernel: Sides<Option<PathBuf>>,
+    /// Which build of the project's own kernel.
+    pub kernel_variant: images::KernelVariant,
     /// Directories copied over each guest's root, later ones over earlier ones.
     pub overlay: Sides<Vec<PathBuf>>,
     /// More kernel command line.
@@ -84,6 +86,7 @@ impl Default for Options {
         Options {
             function: Function::EpfTest,
             kernel: Sides::default(),
+            kernel_variant: images::KernelVariant::Plain,
             overlay: Sides::default(),
             append: Sides::default(),
             qemu_opts: Sides::default(),

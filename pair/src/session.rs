@@ -2,74 +2,626 @@
 //! A live pair.
 
 use crate::artefacts::Artefacts;
-use crate::options::Options;
-use crate::side::Side;
-use crate::status::Failure;
+use crate::control;
+use crate::compose;
+use crate::guest::{Guest, GuestError, Output};
+use crate::options::{Edma, Options};
+use crate::plug;
+use crate::process::{quote, shell_line};
+use crate::qemu;
+use crate::qmp;
+use crate::run::{Record, Run, RUN_VARIABLE};
+use crate::service::{Service, Sink, Tail};
+use crate::side::{Side, Sides};
+use crate::signals;
+use crate::status::{Exit, Failure};
+use crate::timeline::Timeline;
+use crate::watch::Watch;
+use serde::Serialize;
+use serde_json::Value;
+use std::env;
 use std::ffi::OsString;
-use std::path::Path;
-use std::time::Duration;
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Between two looks at what announces itself to nobody: a socket, an agent.
+const LOOK: Duration = Duration::from_millis(10);
+/// One try to reach an agent; between two of them it is looked whether the run has failed.
+const ATTEMPT: Duration = Duration::from_millis(500);
+/// How long helper processes may take to make their sockets.
+const SOCKETS: Duration = Duration::from_secs(20);
+/// A panicking kernel is given this long to finish its report.
+const LAST_WORDS: Duration = Duration::from_millis(700);
+/// As good as for ever: while a person sits at a debugger.
+const PATIENT: Duration = Duration::from_secs(24 * 3600);
 
 /// Two booted guests and the silicon between them. Dropping it ends them all, in order.
-pub struct Pair {}
+pub struct Pair {
+    options: Options,
+    run: Run,
+    timeline: Arc<Timeline>,
+    watch: Arc<Watch>,
+    begun: Instant,
+    phases: Vec<Phase>,
+    consoles: Sides<Tail>,
+    monitors: Sides<Option<Arc<qmp::Client>>>,
+    qemu: Sides<Option<Service>>,
+    device: Option<Service>,
+    vsock: Sides<Option<Service>>,
+    ended: bool,
+}
+
+/// A step of the boot.
+#[derive(Clone, Debug, Serialize)]
+pub struct Phase {
+    /// What was reached.
+    pub name: String,
+    /// When, in seconds since the boot began.
+    pub seconds: f64,
+}
+
+/// `result.json`.
+#[derive(Serialize)]
+struct ResultFile<'a> {
+    id: String,
+    function: &'a str,
+    exit: u8,
+    failure: Option<String>,
+    phases: &'a [Phase],
+    seconds: f64,
+}
 
 impl Pair {
     /// Boots both guests, sets the function up and waits until its driver has probed on the RC.
     ///
     /// # Errors
     /// 124 when a step passed its deadline, 255 when a guest panicked, 125 for all else; nothing is left running.
-    pub fn boot(_options: &Options, _artefacts: &Artefacts) -> Result<Pair, Failure> {
-        Err(Failure::harness("not yet"))
+    pub fn boot(options: &Options, artefacts: &Artefacts) -> Result<Pair, Failure> {
+        let mut pair = Pair::new(options)?;
+        match pair.start(artefacts) {
+            Ok(()) => Ok(pair),
+            Err(failure) => {
+                // What looked like a timeout may have had a cause that was noticed only now.
+                let failure = pair.health().err().unwrap_or(failure);
+                let logs = format!("logs: {}", pair.dir().display());
+                let hint = failure.hint.clone().map_or(logs.clone(), |hint| format!("{hint}\n  {logs}"));
+                let failure = failure.with_hint(hint);
+                pair.end(failure.exit, Some(&failure));
+                Err(failure)
+            }
+        }
+    }
+
+    fn new(options: &Options) -> Result<Pair, Failure> {
+        let run = Run::create(&options.runs)?;
+        let path = run.dir.join("timeline.log");
+        let timeline = Timeline::create(&path).map_err(|error| {
+            Failure::harness(format!("cannot write {}", path.display())).caused_by(error)
+        })?;
+        let watch = Watch::new();
+        signals::subscribe(&watch);
+        Ok(Pair {
+            options: options.clone(),
+            run,
+            timeline: Arc::new(timeline),
+            watch,
+            begun: Instant::now(),
+            phases: vec![],
+            consoles: Sides::default(),
+            monitors: Sides::default(),
+            qemu: Sides::default(),
+            device: None,
+            vsock: Sides::default(),
+            ended: false,
+        })
+    }
+
+    fn start(&mut self, artefacts: &Artefacts) -> Result<(), Failure> {
+        let plan = Plan::compose(&self.options, artefacts, &self.run, &self.run.sockets.0)?;
+        plan.write(&self.run.dir.join("commands.sh"))?;
+        self.phase("initramfs composed");
+
+        self.start_helpers(&plan)?;
+        self.record(artefacts)?;
+        for side in Side::BOTH {
+            self.start_qemu(side, &plan)?;
+        }
+        let (notify, inputs) = plug::notify();
+        for side in Side::BOTH {
+            self.connect_monitor(side, &notify)?;
+        }
+        self.follow_link((notify, inputs))?;
+        self.phase("processes started");
+        for side in Side::BOTH.into_iter().filter(|&side| self.options.stopped(side)) {
+            eprintln!("pair: {} waits for gdb: {}", side.title(), self.hint_gdb(side));
+        }
+        self.bring_up()
+    }
+
+    fn start_helpers(&mut self, plan: &Plan) -> Result<(), Failure> {
+        let device = self.sink("device", "device.log")?;
+        self.device = Some(Service::start("qemu-device", plan.device.build(), None, device, &self.watch)?);
+        for side in Side::BOTH {
+            let sink = self.sink(&format!("{side}.vsock"), &format!("{side}-vsock.log"))?;
+            let name = format!("vhost-device-vsock of {}", side.title());
+            self.vsock[side] = Some(Service::start(&name, plan.vsock[side].build(), None, sink, &self.watch)?);
+        }
+        let sockets = self.run.sockets.clone();
+        self.wait_socket(&sockets.control(), "qemu-device's control socket")?;
+        self.wait_socket(&sockets.face(Side::Ep), "qemu-device's socket of the EP")?;
+        for side in Side::BOTH {
+            self.wait_socket(&sockets.vhost(side), "the vsock daemon's socket")?;
+        }
+        Ok(())
+    }
+
+    fn start_qemu(&mut self, side: Side, plan: &Plan) -> Result<(), Failure> {
+        let mut console = self.sink(side.name(), &format!("{side}.log"))?;
+        self.consoles[side] = console.tail.clone();
+        console.on_line = watch_for_panic(side, console.tail.clone(), &self.watch);
+        let stderr = self.sink(&format!("{side}.qemu"), &format!("{side}-qemu.log"))?;
+        let name = format!("QEMU of {}", side.title());
+        let service = Service::start(&name, plan.qemu[side].build(), Some(console), stderr, &self.watch)?;
+        self.qemu[side] = Some(service);
+        Ok(())
+    }
+
+    fn connect_monitor(&mut self, side: Side, notify: &plug::Notify) -> Result<(), Failure> {
+        let path = self.run.sockets.qmp(side);
+        let what = format!("the monitor of {}'s QEMU", side.title());
+        let stream =
+            self.watch.poll(&what, SOCKETS, LOOK, || Ok(UnixStream::connect(&path).ok()))?;
+        let (watch, timeline, notify) = (self.watch.clone(), self.timeline.clone(), notify.clone());
+        let client = qmp::Client::new(stream, move |event| {
+            timeline.line("pair", &format!("{side} QEMU: {} {}", event.name, event.data));
+            match (event.name.as_str(), side) {
+                ("RESET", Side::Rc) => watch.update(|state| state.rc_resets += 1),
+                ("SHUTDOWN", _) if event.data["guest"] == true => {
+                    let message = format!("{} switched itself off", side.title());
+                    watch.fail(Failure::harness(message));
+                }
+                _ => {}
+            }
+            if side == Side::Rc {
+                notify.qmp(&event);
+            }
+        });
+        let client = client.map_err(|error| {
+            let failure = self.health().err();
+            failure.unwrap_or_else(|| Failure::harness(what).caused_by(error))
+        })?;
+        self.monitors[side] = Some(Arc::new(client));
+        Ok(())
+    }
+
+    fn follow_link(&self, channel: (plug::Notify, std::sync::mpsc::Receiver<crate::link::Input>)) -> Result<(), Failure> {
+        let Some(monitor) = self.monitors.rc.clone() else { return Ok(()) };
+        let rc = self.guest(Side::Rc);
+        let in_guest = move |command: &str| match rc.run(command, Duration::from_secs(4)) {
+            Ok(output) if output.exit.status() == 0 => Ok(()),
+            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        let plug = qemu::plug(&self.run.sockets, &self.options);
+        let sockets = &self.run.sockets;
+        plug::follow(sockets, plug, channel, monitor, Box::new(in_guest), &self.watch, &self.timeline)
+    }
+
+    /// From running processes to a probed function: both guests at once, each as far as it gets alone.
+    fn bring_up(&mut self) -> Result<(), Failure> {
+        let recipe = self.options.function.recipe();
+        let mut reached = Vec::new();
+        let outcome = thread::scope(|scope| {
+            let this = &*self;
+            let ep = scope.spawn(move || -> Result<Vec<Phase>, Failure> {
+                let mut phases = vec![this.wait_agent(Side::Ep)?];
+                if let Some(script) = recipe.setup {
+                    this.set_up(recipe.name, script)?;
+                    phases.push(this.reached("function set up on the EP"));
+                    let limit = this.limit();
+                    this.watch.wait("the link to come up", limit, |state| state.link_up.then_some(()))?;
+                    phases.push(this.reached("link up"));
+                }
+                Ok(phases)
+            });
+            let rc = this.wait_agent(Side::Rc);
+            let ep = ep.join().unwrap_or_else(|_| Err(Failure::harness("the EP's boot was lost")));
+            // A panic or a dead process explains the other side's timeout.
+            match (ep, rc) {
+                (Ok(phases), Ok(phase)) => {
+                    reached.extend(phases);
+                    reached.push(phase);
+                    Ok(())
+                }
+                (Err(failure), _) | (_, Err(failure)) => Err(failure),
+            }
+        });
+        reached.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+        self.phases.append(&mut reached);
+        outcome?;
+        if recipe.probed.is_some() {
+            self.wait_function(self.limit())?;
+            self.phase("function probed on the RC");
+        }
+        Ok(())
+    }
+
+    fn wait_agent(&self, side: Side) -> Result<Phase, Failure> {
+        let guest = self.guest(side);
+        let what = format!("{} to boot and its agent to answer", side.title());
+        self.watch
+            .poll(&what, self.limit(), LOOK, || Ok(guest.wait_ready(ATTEMPT).ok()))
+            .map_err(|failure| self.with_console(failure, side))?;
+        Ok(self.reached(&format!("{} up", side.title())))
+    }
+
+    fn set_up(&self, name: &str, script: &str) -> Result<(), Failure> {
+        let output = self
+            .exec(Side::Ep, script, self.limit())
+            .map_err(|failure| self.with_console(failure, Side::Ep))?;
+        let status = output.exit.status();
+        if status == 0 {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        let message = format!("{name} cannot be set up on the EP (status {status})");
+        let failure = Failure::harness(message)
+            .with_tail(said.lines().map(str::to_owned).collect())
+            .with_hint("ep.log has the kernel's side of it");
+        Err(self.health().err().unwrap_or(failure))
+    }
+
+    /// A timeout with the guest's last words below it.
+    fn with_console(&self, failure: Failure, side: Side) -> Failure {
+        if failure.exit != Exit::Timeout || !failure.tail.is_empty() {
+            return failure;
+        }
+        let tail = self.consoles[side].lines();
+        match tail.is_empty() {
+            true => failure.with_hint(format!("{} wrote nothing on its console", side.title())),
+            false => failure.with_tail(tail),
+        }
+    }
+
+    fn limit(&self) -> Duration {
+        match self.options.gdb {
+            Some(_) => PATIENT,
+            None => self.options.step_timeout,
+        }
+    }
+
+    fn sink(&self, source: &str, file: &str) -> Result<Sink, Failure> {
+        Sink::create(source, &self.run.dir.join(file), &self.timeline)
+    }
+
+    fn wait_socket(&self, path: &Path, what: &str) -> Result<(), Failure> {
+        self.watch.poll(what, SOCKETS, LOOK, || Ok(path.exists().then_some(())))
+    }
+
+    fn record(&self, artefacts: &Artefacts) -> Result<(), Failure> {
+        self.run.record(&Record {
+            id: self.run.id(),
+            pid: std::process::id(),
+            function: self.options.function.recipe().name.into(),
+            sockets: self.run.sockets.0.clone(),
+            vmlinux: Sides::from_fn(|side| artefacts.kernel[side].vmlinux.clone()),
+            build_dir: Sides::from_fn(|side| artefacts.kernel[side].build_dir.clone()),
+            device: artefacts.device.clone(),
+            device_pid: self.device.as_ref().map(Service::pid),
+        })
+    }
+
+    fn reached(&self, name: &str) -> Phase {
+        let seconds = self.begun.elapsed().as_secs_f64();
+        self.timeline.line("pair", name);
+        eprintln!("pair: {seconds:6.2} s  {name}");
+        Phase { name: name.into(), seconds }
+    }
+
+    fn phase(&mut self, name: &str) {
+        let phase = self.reached(name);
+        self.phases.push(phase);
+    }
+
+    /// How another terminal attaches gdb to this side.
+    pub fn hint_gdb(&self, side: Side) -> String {
+        format!("{RUN_VARIABLE}={} pair gdb {side}", quote(&self.dir().to_string_lossy()))
     }
 
     /// The run's directory: logs, command lines, results.
     pub fn dir(&self) -> &Path {
-        Path::new("")
+        &self.run.dir
     }
 
     /// A directory with the commands `ep`, `rc` and `pair`, to be put first on a PATH.
-    pub fn bin_dir(&self) -> &Path {
-        Path::new("")
+    pub fn bin_dir(&self) -> PathBuf {
+        self.run.sockets.bin()
+    }
+
+    /// A guest, to run commands in.
+    pub fn guest(&self, side: Side) -> Guest {
+        Guest::new(side.name(), self.run.sockets.vsock(side))
     }
 
     /// The environment of a host command that uses the pair: `PATH` and `SPIDER_PAIR_RUN`.
     pub fn env(&self) -> Vec<(OsString, OsString)> {
-        vec![]
+        let mut path = OsString::from(self.bin_dir());
+        if let Some(rest) = env::var_os("PATH").filter(|rest| !rest.is_empty()) {
+            path.push(":");
+            path.push(rest);
+        }
+        vec![("PATH".into(), path), (RUN_VARIABLE.into(), self.dir().into())]
+    }
+
+    /// The steps of the boot, in order.
+    pub fn phases(&self) -> &[Phase] {
+        &self.phases
+    }
+
+    /// What the threads have found out, for whoever waits.
+    pub fn watch(&self) -> &Arc<Watch> {
+        &self.watch
     }
 
     /// Whether all of it is alive; the first thing that went wrong otherwise.
+    ///
+    /// # Errors
+    /// That failure: 255 for a panic with the console's tail, 125 for a process that died, 128 + n for a signal.
     pub fn health(&self) -> Result<(), Failure> {
-        Ok(())
+        self.watch.health()
     }
 
     /// Runs a shell command in a guest and collects its output.
     ///
     /// # Errors
     /// 124 when it did not end in time; the failure of [`Pair::health`] when the guest went away.
-    pub fn exec(&self, _side: Side, _command: &str, _timeout: Duration) -> Result<Output, Failure> {
-        Err(Failure::harness("not yet"))
+    pub fn exec(&self, side: Side, command: &str, timeout: Duration) -> Result<Output, Failure> {
+        self.guest(side).run(command, timeout).map_err(|error| {
+            let exit = match error {
+                GuestError::Timeout { .. } | GuestError::NotReady { .. } => Exit::Timeout,
+                _ => Exit::Harness,
+            };
+            self.health().err().unwrap_or_else(|| Failure::new(exit, error.to_string()))
+        })
     }
 
     /// Waits until the function's driver has probed on the RC (after a new start of the link, or a reboot).
-    pub fn wait_function(&self, _timeout: Duration) -> Result<(), Failure> {
-        Ok(())
+    ///
+    /// # Errors
+    /// 124 when it has not in time; the failure of [`Pair::health`].
+    pub fn wait_function(&self, timeout: Duration) -> Result<(), Failure> {
+        let recipe = self.options.function.recipe();
+        let Some(path) = recipe.probed else { return Ok(()) };
+        let begun = Instant::now();
+        let slot = "the function to be plugged into the RC";
+        self.watch.wait(slot, timeout, |state| state.plugged.then_some(()))?;
+        let left = timeout.saturating_sub(begun.elapsed());
+        let rc = self.guest(Side::Rc);
+        let what = format!("{path} on the RC: {} to probe", recipe.name);
+        // The guest looks for itself: one command, not one for each look. A guest that reboots meanwhile loses it.
+        let look = format!("n=0; until [ -e {path} ]; do sleep 0.02; n=$((n+1)); [ $n -lt 200 ] || exit 1; done");
+        self.watch
+            .poll(&what, left, LOOK, || {
+                let look = rc.run(&look, left.min(Duration::from_secs(15)));
+                Ok(look.is_ok_and(|output| output.exit.status() == 0).then_some(()))
+            })
+            .map_err(|failure| self.with_console(failure, Side::Rc))
     }
 
     /// Writes a line into the run's timeline.
-    pub fn note(&self, _text: &str) {}
+    pub fn note(&self, text: &str) {
+        self.timeline.line("pair", text);
+    }
 
-    /// Ends the pair in order: the function is unplugged, then guests, device and daemons end.
+    /// Ends the pair in order and records how the run went: guests, then the device, then the daemons.
+    pub fn finish(mut self, outcome: &Result<Exit, Failure>) {
+        match outcome {
+            Ok(exit) => self.end(*exit, None),
+            Err(failure) => self.end(failure.exit, Some(failure)),
+        }
+    }
+
+    /// Ends the pair in order.
+    ///
+    /// # Errors
+    /// What went wrong before: see [`Pair::health`].
     pub fn shutdown(self) -> Result<(), Failure> {
-        Ok(())
+        let health = self.health();
+        self.finish(&health.clone().map(|()| Exit::Pass));
+        health
+    }
+
+    fn end(&mut self, exit: Exit, failure: Option<&Failure>) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        self.watch.update(|state| state.ending = true);
+        self.note("the run ends");
+        if let Some(failure) = failure {
+            self.note(&format!("failure: {failure}"));
+        }
+        // QEMU aborts when the device dies while an access is in flight: so the guests go first.
+        for side in Side::BOTH {
+            if let Some(monitor) = self.monitors[side].take() {
+                let quit = monitor.execute("quit", Value::Null);
+                quit.unwrap_or_else(|error| {
+                    log::debug!("{side}: {error}");
+                    Value::Null
+                });
+            }
+        }
+        let asked = |service: &Option<Service>| service.is_some();
+        for side in Side::BOTH {
+            if let Some(service) = self.qemu[side].take() {
+                service.end(true);
+            }
+        }
+        if asked(&self.device) {
+            let told = control::quit(&self.run.sockets.control()).is_ok();
+            if let Some(service) = self.device.take() {
+                service.end(told);
+            }
+        }
+        for side in Side::BOTH {
+            if let Some(service) = self.vsock[side].take() {
+                service.end(false);
+            }
+        }
+        if let Err(error) = self.timeline.finish() {
+            log::warn!("the timeline could not be put in order: {error}");
+        }
+        let result = ResultFile {
+            id: self.run.id(),
+            function: self.options.function.recipe().name,
+            exit: exit.code(),
+            failure: failure.map(Failure::report),
+            phases: &self.phases,
+            seconds: self.begun.elapsed().as_secs_f64(),
+        };
+        if let Err(failure) = self.run.write_json("result.json", &result) {
+            log::warn!("{}", failure.report());
+        }
     }
 }
 
-/// What a guest's command left.
-#[derive(Clone, Debug, Default)]
-pub struct Output {
-    /// Its exit status; 128 + n when signal n ended it.
-    pub status: i32,
-    /// Everything it wrote to stdout.
-    pub stdout: Vec<u8>,
-    /// Everything it wrote to stderr.
-    pub stderr: Vec<u8>,
+impl Drop for Pair {
+    fn drop(&mut self) {
+        let health = self.health();
+        self.end(health.as_ref().map_or_else(|f| f.exit, |()| Exit::Pass), health.as_ref().err());
+    }
+}
+
+/// Fails the run when the kernel's console tells of a panic.
+fn watch_for_panic(side: Side, tail: Tail, watch: &Arc<Watch>) -> Box<dyn FnMut(&str) + Send> {
+    let (watch, mut seen) = (watch.clone(), false);
+    Box::new(move |line| {
+        if seen || !line.contains("Kernel panic - not syncing") {
+            return;
+        }
+        seen = true;
+        let (what, tail, watch) = (line.to_owned(), tail.clone(), watch.clone());
+        let report = move || {
+            thread::sleep(LAST_WORDS);
+            let what = what.split_once("Kernel panic").map_or("", |split| split.1);
+            let message = format!("{} panicked: Kernel panic{what}", side.title());
+            watch.fail(Failure::new(Exit::Panic, message).with_tail(tail.lines()));
+        };
+        if thread::Builder::new().name("last words".into()).spawn(report).is_err() {
+            log::error!("{side}: the guest's kernel panicked");
+        }
+    })
+}
+
+/// The command lines of a run, and the files that they need.
+pub struct Plan {
+    /// The silicon.
+    pub device: Line,
+    /// One vsock daemon for each guest.
+    pub vsock: Sides<Line>,
+    /// The guests.
+    pub qemu: Sides<Line>,
+    /// What plugs the function in, once the link is up.
+    plug: Value,
+    sockets: PathBuf,
+}
+
+/// A command that can be built again and again.
+pub struct Line(Box<dyn Fn() -> Command + Send + Sync>);
+
+impl Line {
+    /// The command.
+    pub fn build(&self) -> Command {
+        (self.0)()
+    }
+}
+
+impl Plan {
+    /// Composes both initramfs in `dir` and all command lines.
+    ///
+    /// # Errors
+    /// 125 when an initramfs cannot be made.
+    pub fn compose(options: &Options, artefacts: &Artefacts, run: &Run, dir: &Path) -> Result<Plan, Failure> {
+        let sockets = &run.sockets;
+        let initramfs = Sides::from_fn(|side| dir.join(format!("{side}.cpio")));
+        thread::scope(|scope| -> Result<(), Failure> {
+            let compose = |side: Side| {
+                let scratch = dir.join(format!("{side}-modules"));
+                compose::initramfs(side, options, artefacts, &scratch, &initramfs[side])
+            };
+            let ep = scope.spawn(move || compose(Side::Ep));
+            compose(Side::Rc)?;
+            ep.join().unwrap_or_else(|_| Err(Failure::harness("the EP's initramfs was lost")))
+        })?;
+
+        let (program, dir, edma) = (artefacts.device.clone(), sockets.0.clone(), options.edma);
+        let device = Line(Box::new(move || {
+            let mut command = Command::new(&program);
+            command.arg("--dir").arg(&dir);
+            match edma {
+                Edma::Default => &mut command,
+                Edma::Off => command.args(["--edma", "off"]),
+                Edma::Channels(n) => command.arg("--edma").arg(n.to_string()),
+            };
+            command
+        }));
+        let vsock = Sides::from_fn(|side| {
+            let (program, sockets) = (artefacts.vsock_daemon.clone(), sockets.clone());
+            // Each daemon is a world of its own; the numbers differ for whoever reads a log.
+            let cid = match side {
+                Side::Ep => "3",
+                Side::Rc => "4",
+            };
+            Line(Box::new(move || {
+                let mut command = Command::new(&program);
+                command.args(["--guest-cid", cid, "--socket"]).arg(sockets.vhost(side));
+                command.arg("--uds-path").arg(sockets.vsock(side));
+                command
+            }))
+        });
+        let qemu = Sides::from_fn(|side| {
+            let files = qemu::Files {
+                kernel: &artefacts.kernel[side].image,
+                initramfs: &initramfs[side],
+                rootfs: &artefacts.rootfs,
+            };
+            let arguments = qemu::arguments(side, options, &files, sockets);
+            let tools = artefacts.tools.clone();
+            Line(Box::new(move || {
+                let mut command = tools.command(qemu::PROGRAM);
+                command.args(&arguments);
+                command
+            }))
+        });
+        let plug = qemu::plug(sockets, options);
+        Ok(Plan { device, vsock, qemu, plug, sockets: sockets.0.clone() })
+    }
+
+    /// The command lines as a script that boots the pair by hand.
+    pub fn script(&self) -> String {
+        let line = |line: &Line| shell_line(&line.build());
+        let mut text = String::from("#!/bin/sh\n# The processes of this run. The consoles' and the device's output went to its logs.\n");
+        text += &format!("mkdir -p {}\n", quote(&self.sockets.to_string_lossy()));
+        text += &format!("{} &\n", line(&self.device));
+        for side in Side::BOTH {
+            text += &format!("{} &\n", line(&self.vsock[side]));
+        }
+        text += "sleep 1\n";
+        for side in Side::BOTH {
+            text += &format!("{} &\n", line(&self.qemu[side]));
+        }
+        text += "# When the link is up, on the RC's monitor (rc-mon.sock, QMP):\n";
+        text += &format!("# {}\nwait\n", qmp::encode(1, "device_add", &self.plug).trim_end());
+        text
+    }
+
+    fn write(&self, path: &Path) -> Result<(), Failure> {
+        fs::write(path, self.script()).map_err(|error| {
+            Failure::harness(format!("cannot write {}", path.display())).caused_by(error)
+        })
+    }
 }

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What each subcommand does.
+
+mod gdb;
+mod guest;
+mod inspect;
+mod run;
+
+pub use gdb::gdb;
+pub use guest::in_guest;
+pub use inspect::inspect;
+pub use run::run;

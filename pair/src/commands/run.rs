@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `pair run`.
+
+use crate::artefacts::Artefacts;
+use crate::cli::RunArgs;
+use crate::process::quote;
+use crate::run::{Run, RUN_VARIABLE};
+use crate::session::{Pair, Plan};
+use crate::side::Side;
+use crate::signals;
+use crate::status::{Exit, Failure};
+use nix::sys::signal::{kill, Signal};
+use nix::sys::termios::{tcgetattr, tcsetattr, SetArg, Termios};
+use nix::unistd::Pid;
+use serde_json::json;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+/// How long a host command may take to end once it was told to.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Boots a pair and runs the command, or attaches a shell.
+///
+/// # Errors
+/// What [`Pair::boot`] reports, or what ended the pair under the command.
+pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
+    let options = args.boot.options()?;
+    if args.dry_run {
+        return dry_run(args);
+    }
+    if let Some(time) = args.timeout {
+        signals::limit(time);
+    }
+    let begun = Instant::now();
+    let artefacts = Artefacts::prepare(&options)?;
+    let prepared = begun.elapsed();
+    eprintln!("pair: {:6.2} s  artefacts ready; the boot begins", prepared.as_secs_f64());
+    let pair = Pair::boot(&options, &artefacts)?;
+    eprintln!("pair: {:6.2} s  in all", begun.elapsed().as_secs_f64());
+
+    let command: Vec<OsString> = match args.command.is_empty() {
+        false => args.command.clone(),
+        true => {
+            greet(&pair, args.console);
+            vec![pair.bin_dir().join(args.console.name()).into()]
+        }
+    };
+    let outcome = attend(&pair, &command).map_err(|failure| {
+        let logs = format!("logs: {}", pair.dir().display());
+        match failure.hint.is_none() {
+            true => failure.with_hint(logs),
+            false => failure,
+        }
+    });
+    let phases = json!(pair.phases());
+    let dir = pair.dir().to_owned();
+    pair.finish(&outcome);
+    if let Some(file) = &args.json {
+        let exit = outcome.as_ref().map_or_else(|failure| failure.exit, |&exit| exit).code();
+        let failure = outcome.as_ref().err().map(Failure::report);
+        let value = json!({
+            "run": dir, "exit": exit, "failure": failure,
+            "artefacts_seconds": prepared.as_secs_f64(), "phases": phases,
+        });
+        std::fs::write(file, format!("{value:#}\n")).map_err(|error| {
+            Failure::harness(format!("cannot write {}", file.display())).caused_by(error)
+        })?;
+    }
+    outcome
+}
+
+/// What a person at the terminal has to know.
+fn greet(pair: &Pair, console: Side) {
+    let other = match console {
+        Side::Ep => Side::Rc,
+        Side::Rc => Side::Ep,
+    };
+    if !io::stdin().is_terminal() {
+        return;
+    }
+    eprintln!();
+    eprintln!("  This is a shell on {}; `exit` or Ctrl-D ends the pair.", console.title());
+    eprintln!("  In another terminal:");
+    let bin = quote(&pair.bin_dir().to_string_lossy());
+    let run = quote(&pair.dir().to_string_lossy());
+    eprintln!("    export {RUN_VARIABLE}={run} PATH={bin}:$PATH");
+    eprintln!("    {other}                a shell on {}", other.title());
+    eprintln!("    {other} CMD, {console} CMD   one command there");
+    eprintln!("    pair inspect      the device's state;  pair gdb ep|rc  a debugger");
+    eprintln!("  If the guest hangs: `kill {}` from there ends the pair in order.", std::process::id());
+    eprintln!();
+}
+
+/// Runs a host command as long as the pair lives.
+fn attend(pair: &Pair, words: &[OsString]) -> Result<Exit, Failure> {
+    let terminal = Terminal::save();
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).envs(pair.env());
+    // In the runner's own process group: it has the terminal, and its Ctrl-C.
+    let mut child = command.spawn().map_err(|error| {
+        let name = Path::new(&words[0]).display();
+        Failure::harness(format!("cannot run {name}")).caused_by(error)
+    })?;
+    let status = wait(pair, &mut child);
+    drop(terminal);
+    match status {
+        // Ended by what ended the pair, or by its loss: the pair's own end says more.
+        Ok(status) if !status.success() => {
+            pair.watch().pause(Duration::from_millis(100));
+            pair.health()?;
+            Ok(Exit::of_child(status))
+        }
+        Ok(status) => Ok(Exit::of_child(status)),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn wait(pair: &Pair, child: &mut Child) -> Result<ExitStatus, Failure> {
+    let lost = |error: io::Error| Failure::harness("the command was lost").caused_by(error);
+    loop {
+        if let Some(status) = child.try_wait().map_err(lost)? {
+            return Ok(status);
+        }
+        if let Err(failure) = pair.health() {
+            end(child);
+            return Err(failure);
+        }
+        pair.watch().pause(Duration::from_millis(20));
+    }
+}
+
+/// Ends the host command: SIGTERM, and SIGKILL for what does not listen.
+fn end(child: &mut Child) {
+    let begun = Instant::now();
+    let pid = Pid::from_raw(child.id() as i32);
+    let _ = kill(pid, Signal::SIGTERM);
+    while begun.elapsed() < GRACE {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// The terminal's settings, restored when dropped: a shell that is killed leaves it raw.
+struct Terminal(Option<Termios>);
+
+impl Terminal {
+    fn save() -> Self {
+        Terminal(tcgetattr(io::stdin()).ok())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Some(settings) = &self.0 {
+            let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, settings);
+        }
+    }
+}
+
+/// Prints the command lines; the initramfs that they need stay in the run's directory.
+fn dry_run(args: &RunArgs) -> Result<Exit, Failure> {
+    let options = args.boot.options()?;
+    let artefacts = Artefacts::prepare(&options)?;
+    let run = Run::create(&options.runs)?;
+    let plan = Plan::compose(&options, &artefacts, &run, &run.dir)?;
+    print!("{}", plan.script());
+    Ok(Exit::Pass)
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What each guest boots from: its initramfs, with the modules, scripts and overlays of this run.
+
+use crate::artefacts::Artefacts;
+use crate::guest::layer::{module_tree, Initramfs, LayerError};
+use crate::options::Options;
+use crate::side::Side;
+use crate::status::Failure;
+use std::fs;
+use std::path::Path;
+
+/// Where the guest finds the list of modules that its PID 1 loads.
+const MODULES: &str = "/etc/spider-pair/modules";
+/// Where the guest finds the scripts of the functions.
+const FUNCTIONS: &str = "/usr/local/share/spider-pair/functions";
+
+/// Writes this side's initramfs to `path`; `scratch` takes its module tree meanwhile.
+///
+/// # Errors
+/// 125 when a file cannot be read or written, or when depmod fails.
+pub fn initramfs(
+    side: Side,
+    options: &Options,
+    artefacts: &Artefacts,
+    scratch: &Path,
+    path: &Path,
+) -> Result<(), Failure> {
+    let write = || -> Result<(), LayerError> {
+        let recipe = options.function.recipe();
+        let kernel = &artefacts.kernel[side];
+        let mut initramfs = Initramfs::new(&artefacts.agent);
+        module_tree(
+            scratch,
+            &kernel.release,
+            kernel.modules_dir.as_deref(),
+            &artefacts.modules[side],
+            &[],
+            artefacts.tools.command("depmod"),
+        )?;
+        initramfs.overlay(scratch)?;
+        let list: String = recipe.modules[side].iter().map(|name| format!("{name}\n")).collect();
+        initramfs.file(MODULES, list, 0o644)?;
+        if let (Side::Ep, Some(script)) = (side, recipe.setup) {
+            initramfs.file(format!("{FUNCTIONS}/{}.sh", recipe.name), script, 0o755)?;
+        }
+        for directory in &options.overlay[side] {
+            initramfs.overlay(directory)?;
+        }
+        initramfs.write(path)?;
+        Ok(())
+    };
+    let outcome = write();
+    // Links into the cache: nothing is lost with them.
+    let _ = fs::remove_dir_all(scratch);
+    outcome.map_err(|error| {
+        Failure::harness(format!("{}'s initramfs cannot be composed", side.title())).caused_by(error)
+    })
+}

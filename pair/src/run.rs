@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `runs/<id>/`: the evidence of a run, and how other commands find a live one.
+
+use crate::side::Sides;
+use crate::status::Failure;
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+use std::env;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// The environment variable that names the run which `ep`, `rc`, `inspect` and `gdb` talk to.
+pub const RUN_VARIABLE: &str = "SPIDER_PAIR_RUN";
+
+/// `run.json`: what other commands must know of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The run's name: its directory's.
+    pub id: String,
+    /// The runner's process.
+    pub pid: u32,
+    /// The function on the command line.
+    pub function: String,
+    /// The directory of the sockets, which lives as long as the run.
+    pub sockets: PathBuf,
+    /// Each kernel with symbols, where there is one.
+    pub vmlinux: Sides<Option<PathBuf>>,
+    /// Each kernel's build directory, with gdb's scripts, where there is one.
+    pub build_dir: Sides<Option<PathBuf>>,
+    /// The device's program.
+    pub device: PathBuf,
+    /// The device's process, once it runs.
+    pub device_pid: Option<i32>,
+}
+
+/// Paths of the sockets below a run's socket directory. Names are short: a Unix path has 108 bytes.
+#[derive(Clone, Debug)]
+pub struct Sockets(pub PathBuf);
+
+impl Sockets {
+    /// The device's control socket.
+    pub fn control(&self) -> PathBuf {
+        self.0.join("control.sock")
+    }
+
+    /// The device's face towards this side.
+    pub fn face(&self, side: crate::Side) -> PathBuf {
+        self.0.join(format!("{side}.sock"))
+    }
+
+    /// The runner's own monitor of this side's QEMU.
+    pub fn qmp(&self, side: crate::Side) -> PathBuf {
+        self.0.join(format!("{side}-qmp.sock"))
+    }
+
+    /// A second monitor (QMP) of this side's QEMU, for `pair gdb` and for people.
+    pub fn monitor(&self, side: crate::Side) -> PathBuf {
+        self.0.join(format!("{side}-mon.sock"))
+    }
+
+    /// The gdb stub of this side's QEMU.
+    pub fn gdb(&self, side: crate::Side) -> PathBuf {
+        self.0.join(format!("{side}-gdb.sock"))
+    }
+
+    /// Between this side's QEMU and its vsock daemon.
+    pub fn vhost(&self, side: crate::Side) -> PathBuf {
+        self.0.join(format!("{side}-vhost.sock"))
+    }
+
+    /// Where the vsock daemon takes connections to this side's guest.
+    pub fn vsock(&self, side: crate::Side) -> PathBuf {
+        self.0.join(format!("{side}-vsock.sock"))
+    }
+
+    /// The directory of the commands `ep`, `rc` and `pair`.
+    pub fn bin(&self) -> PathBuf {
+        self.0.join("bin")
+    }
+}
+
+/// A run of this process: its directory, and its sockets' directory, which is removed when this is dropped.
+pub struct Run {
+    /// `runs/<id>/`.
+    pub dir: PathBuf,
+    /// The sockets.
+    pub sockets: Sockets,
+    // Held as long as the run lives: whoever can take it may sweep the directory away.
+    _lock: Flock<File>,
+}
+
+impl Run {
+    /// Makes the run's directories below `runs`, and points `runs/latest` at it.
+    ///
+    /// # Errors
+    /// 125 when a directory cannot be made.
+    pub fn create(runs: &Path) -> Result<Run, Failure> {
+        let cannot = |what: &Path| {
+            let what = what.display().to_string();
+            move |error: io::Error| Failure::harness(format!("cannot make {what}")).caused_by(error)
+        };
+        fs::create_dir_all(runs).map_err(cannot(runs))?;
+        let runs = runs.canonicalize().map_err(cannot(runs))?;
+        let dir = new_dir(&runs, &stamp()).map_err(cannot(&runs))?;
+        let parent = sockets_parent();
+        fs::create_dir_all(&parent).map_err(cannot(&parent))?;
+        sweep(&parent);
+        let sockets = tempfile::Builder::new()
+            .prefix("r")
+            .rand_bytes(6)
+            .tempdir_in(&parent)
+            .map_err(cannot(&parent))?
+            .keep();
+        let lock = lock(&sockets, FlockArg::LockExclusiveNonblock)
+            .and_then(|lock| lock.ok_or_else(|| io::Error::other("another run has taken it")))
+            .map_err(cannot(&sockets))?;
+        let sockets = Sockets(sockets);
+        commands(&sockets.bin()).map_err(cannot(&sockets.bin()))?;
+        point_latest(&runs, &dir);
+        Ok(Run { dir, sockets, _lock: lock })
+    }
+
+    /// The run's name.
+    pub fn id(&self) -> String {
+        self.dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Writes `run.json`, all of it or nothing.
+    ///
+    /// # Errors
+    /// 125 when it cannot be written.
+    pub fn record(&self, record: &Record) -> Result<(), Failure> {
+        self.write_json("run.json", record)
+    }
+
+    /// Writes a JSON file of the run, all of it or nothing.
+    ///
+    /// # Errors
+    /// 125 when it cannot be written.
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), Failure> {
+        let path = self.dir.join(name);
+        let write = || -> io::Result<()> {
+            let file = tempfile::NamedTempFile::new_in(&self.dir)?;
+            serde_json::to_writer_pretty(&file, value)?;
+            fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        write().map_err(|error| {
+            Failure::harness(format!("cannot write {}", path.display())).caused_by(error)
+        })
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.sockets.0) {
+            log::warn!("{} is left behind: {error}", self.sockets.0.display());
+        }
+    }
+}
+
+/// Where runs are kept: in the checkout that the current directory is in, else below the current directory.
+pub fn default_runs() -> PathBuf {
+    let here = env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    let checkout = here.ancestors().find(|dir| dir.join("pair/functions").is_dir());
+    checkout.unwrap_or(&here).join("runs")
+}
+
+/// Finds the run that a command means: the one named, else the one that is live.
+///
+/// # Errors
+/// 125 when there is none, when it has ended, or when several are live.
+pub fn find(runs: &Path) -> Result<(PathBuf, Record), Failure> {
+    if let Some(named) = env::var_os(RUN_VARIABLE).filter(|named| !named.is_empty()) {
+        let dir = PathBuf::from(named);
+        let record = load(&dir)?;
+        if !is_live(&record) {
+            let message = format!("the run {} has ended", dir.display());
+            return Err(Failure::harness(message)
+                .with_hint(format!("{RUN_VARIABLE} names it; start another with `pair run`")));
+        }
+        return Ok((dir, record));
+    }
+    let mut live: Vec<(PathBuf, Record)> = fs::read_dir(runs)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| !path.is_symlink())
+        .filter_map(|dir| Some((dir.clone(), load(&dir).ok()?)))
+        .filter(|(_, record)| is_live(record))
+        .collect();
+    match live.len() {
+        0 => Err(Failure::harness(format!("no pair is running (looked in {})", runs.display()))
+            .with_hint("start one with `pair run`")),
+        1 => Ok(live.remove(0)),
+        _ => {
+            let list: Vec<_> = live.iter().map(|(dir, _)| dir.display().to_string()).collect();
+            Err(Failure::harness("several pairs are running").with_tail(list).with_hint(format!(
+                "say which: {RUN_VARIABLE}={} …",
+                live[0].0.display()
+            )))
+        }
+    }
+}
+
+fn load(dir: &Path) -> Result<Record, Failure> {
+    let path = dir.join("run.json");
+    let read = || -> io::Result<Record> { Ok(serde_json::from_reader(File::open(&path)?)?) };
+    read().map_err(|error| {
+        Failure::harness(format!("{} is no run's directory", dir.display())).caused_by(error)
+    })
+}
+
+fn is_live(record: &Record) -> bool {
+    // Free to be locked, or gone: the runner has ended, however it did.
+    // Shared, so that two who look do not take each other for the runner.
+    record.sockets.is_dir()
+        && matches!(lock(&record.sockets, FlockArg::LockSharedNonblock), Ok(None))
+}
+
+/// Locks a socket directory; None when a live run has it.
+fn lock(dir: &Path, how: FlockArg) -> io::Result<Option<Flock<File>>> {
+    let file = File::options().create(true).truncate(false).write(true).open(dir.join("lock"))?;
+    match Flock::lock(file, how) {
+        Ok(lock) => Ok(Some(lock)),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, error)) => Err(error.into()),
+    }
+}
+
+/// Below XDG_RUNTIME_DIR where there is one, else below /tmp, in a directory of the user's own.
+fn sockets_parent() -> PathBuf {
+    // `r` and 6 letters, `/control.sock`: 30 bytes of the 107 are enough for what comes below.
+    match env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
+        Some(dir) if dir.is_dir() && dir.as_os_str().len() < 60 => dir.join("spider-pair"),
+        _ => PathBuf::from(format!("/tmp/spider-pair-{}", nix::unistd::getuid())),
+    }
+}
+
+/// Removes the socket directories of runs that were killed.
+fn sweep(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let path = entry.path();
+        // A directory without a lock file may be a run that is just beginning.
+        if path.join("lock").exists() && matches!(lock(&path, FlockArg::LockExclusiveNonblock), Ok(Some(_))) {
+            log::debug!("removing {}, left by a run that was killed", path.display());
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+}
+
+/// `<stamp>`, or `<stamp>-2` and so on when runs begin in the same second.
+pub(crate) fn new_dir(runs: &Path, stamp: &str) -> io::Result<PathBuf> {
+    for n in 1..1000 {
+        let name = if n == 1 { stamp.to_owned() } else { format!("{stamp}-{n}") };
+        match fs::create_dir(runs.join(&name)) {
+            Ok(()) => return Ok(runs.join(name)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::other("too many runs in one second"))
+}
+
+/// Today and now (UTC) as `20261121-124317`.
+pub(crate) fn stamp() -> String {
+    let text = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    text.chars().filter(|c| !"-:Z".contains(*c)).map(|c| if c == 'T' { '-' } else { c }).collect()
+}
+
+/// Makes the commands that are put on a host command's PATH: this program by the names it knows itself by.
+fn commands(bin: &Path) -> io::Result<()> {
+    fs::create_dir(bin)?;
+    let program = env::current_exe()?;
+    for name in ["ep", "rc", "pair"] {
+        std::os::unix::fs::symlink(&program, bin.join(name))?;
+    }
+    Ok(())
+}
+
+fn point_latest(runs: &Path, dir: &Path) {
+    let point = || -> io::Result<()> {
+        let name = dir.file_name().unwrap_or_default();
+        let new = runs.join(format!(".latest-{}", std::process::id()));
+        let _ = fs::remove_file(&new);
+        std::os::unix::fs::symlink(name, &new)?;
+        fs::rename(&new, runs.join("latest"))
+    };
+    if let Err(error) = point() {
+        log::warn!("{}: {error}", runs.join("latest").display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Side;
+
+    fn record(run: &Run) -> Record {
+        Record {
+            id: run.id(),
+            pid: std::process::id(),
+            function: "none".into(),
+            sockets: run.sockets.0.clone(),
+            vmlinux: Sides::default(),
+            build_dir: Sides::default(),
+            device: PathBuf::new(),
+            device_pid: None,
+        }
+    }
+
+    #[test]
+    fn a_run_is_live_until_it_ends_and_leaves_its_evidence() {
+        let runs = tempfile::tempdir().unwrap();
+        assert_eq!(find(runs.path()).unwrap_err().exit.code(), 125);
+        let run = Run::create(runs.path()).unwrap();
+        run.record(&record(&run)).unwrap();
+        let (dir, found) = find(runs.path()).unwrap();
+        assert_eq!((&dir, &found.id), (&run.dir, &run.id()));
+        assert!(runs.path().join("latest/run.json").exists());
+        let second = Run::create(runs.path()).unwrap();
+        second.record(&record(&second)).unwrap();
+        assert!(find(runs.path()).unwrap_err().message.contains("several"));
+        let sockets = run.sockets.0.clone();
+        drop(run);
+        assert!(!sockets.exists());
+        assert!(dir.join("run.json").exists());
+        assert_eq!(find(runs.path()).unwrap().1.id, second.id());
+    }
+
+    #[test]
+    fn a_killed_runs_sockets_are_swept() {
+        let parent = tempfile::tempdir().unwrap();
+        let dead = parent.path().join("rdead");
+        fs::create_dir(&dead).unwrap();
+        drop(lock(&dead, FlockArg::LockExclusiveNonblock).unwrap());
+        sweep(parent.path());
+        assert!(!dead.exists());
+    }
+
+    #[test]
+    fn every_socket_fits_a_unix_address() {
+        let sockets = Sockets(PathBuf::from("x".repeat(60)).join("spider-pair/r123456"));
+        for side in Side::BOTH {
+            for path in [
+                sockets.qmp(side),
+                sockets.monitor(side),
+                sockets.gdb(side),
+                sockets.vhost(side),
+                sockets.vsock(side),
+                sockets.face(side),
+            ] {
+                assert!(path.as_os_str().len() <= 107, "{}", path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn stamps_sort_as_they_come() {
+        let stamp = stamp();
+        assert_eq!((stamp.len(), stamp.as_bytes()[8]), (15, b'-'), "{stamp}");
+    }
+}
