@@ -6,6 +6,7 @@
 //! anything before the version) is a [`SessionError`]: what follows it cannot be trusted either, and the
 //! connection is closed.
 
+use std::cmp::Ordering;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -351,6 +352,7 @@ impl Session {
         let only_triggers = matches!(index, ERR_INDEX | REQ_INDEX);
         if argsz < size_of::<wire::IrqSet>() as u32
             || flags != action | data
+            || index >= IRQ_INDICES
             || !in_range
             || (only_triggers && action != VFIO_IRQ_SET_ACTION_TRIGGER)
             || (data != VFIO_IRQ_SET_DATA_EVENTFD && !fds.is_empty())
@@ -451,14 +453,15 @@ impl Session {
         device: &mut dyn Device,
     ) -> Result<(), Failure> {
         let (multi, writes) = request.split::<wire::WriteMulti>()?;
-        let writes = writes.chunks(size_of::<wire::SingleWrite>());
-        if (writes.len() as u64) < multi.wr_cnt {
-            return Err(request.truncated());
+        let needed = multi
+            .wr_cnt
+            .checked_mul(size_of::<wire::SingleWrite>() as u64);
+        match needed.map(|needed| needed.cmp(&(writes.len() as u64))) {
+            Some(Ordering::Equal) => {}
+            Some(Ordering::Less) => return Err(Errno::EINVAL.into()),
+            Some(Ordering::Greater) | None => return Err(request.truncated()),
         }
-        if writes.len() as u64 > multi.wr_cnt {
-            return Err(Errno::EINVAL.into());
-        }
-        for write in writes {
+        for write in writes.chunks_exact(size_of::<wire::SingleWrite>()) {
             let wire::SingleWrite { access, data } =
                 wire::SingleWrite::read_from_bytes(write).map_err(|_| request.truncated())?;
             let data = data.get(..access.count as usize).ok_or(Errno::EINVAL)?;

@@ -10,6 +10,7 @@ mod scm;
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -204,6 +205,14 @@ impl Transport {
             taken.extend(self.fds.pop_front().map(|(_, fd)| fd));
         }
         taken
+    }
+}
+
+impl Drop for Transport {
+    /// Closes the connection even if a [`Stop`](super::server::Stop) still holds the socket.
+    fn drop(&mut self) {
+        // The only failure is that the client closed it first.
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 }
 
