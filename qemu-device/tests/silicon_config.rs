@@ -292,6 +292,14 @@ fn a_reset_by_the_rc_forgets_the_rc_s_state_and_keeps_the_ep_s() {
 }
 
 #[test]
+fn the_target_speed_survives_a_reset_of_the_function() {
+    let mut board = Board::running();
+    board.config_write16(0xa0, 2);
+    board.config_write16(0x78, 0x8000);
+    assert_eq!(board.config_read(0xa0) & 0xf, 2);
+}
+
+#[test]
 fn the_flr_bit_reads_as_zero_and_the_ep_cannot_pull_it() {
     let mut board = Board::running();
     board.write(0x78, Width::Word, 0xa810);

@@ -299,6 +299,28 @@ fn a_bar_that_leads_to_the_ep_s_own_windows_is_cut_at_their_borders() {
 }
 
 #[test]
+fn memory_ends_where_a_window_of_the_ep_begins() {
+    let mut board = Board::running();
+    board.unmap(Direction::Inbound, 0);
+    let target = REGISTERS_GPA - 0x1000;
+    board.map(
+        Direction::Inbound,
+        0,
+        bar_address(0).into(),
+        target,
+        0x10_0000,
+    );
+    assert_eq!(
+        inbound(&board, 0, 0, 0x2000),
+        (Target::EpRam { address: target }, 0x1000)
+    );
+    assert_eq!(
+        inbound(&board, 0, 0x1000, 4),
+        (Target::EpRegister { offset: 0 }, 4)
+    );
+}
+
+#[test]
 fn inbound_regions_of_another_kind_or_function_do_not_match() {
     let mut board = Board::running();
     let missed = (Target::Unsupported(Reason::NoInboundRegion), 4);
