@@ -16,11 +16,14 @@ use crate::{Images, HERE};
 const VSOCK_DAEMON: [&str; 2] = ["vhost-device-vsock", "0.3.0"];
 
 impl Images {
-    /// The guests' first process, a static arm64 program. The host's cargo fetches what it depends on.
+    /// The guests' first process, a static arm64 program; the agent's other programs lie beside it. The
+    /// host's cargo fetches what they depend on.
     pub fn agent(&self) -> Result<PathBuf> {
         let toolbox = self.toolbox()?;
         let source = Path::new(HERE).join("../guest-common/agent");
-        let source = source.canonicalize().with_context(|| format!("cannot find {}", source.display()))?;
+        let source = source
+            .canonicalize()
+            .with_context(|| format!("cannot find {}", source.display()))?;
         let key = Inputs::new("agent")
             .text("compilers", toolbox.compilers())
             .tree(&source)?
@@ -33,13 +36,15 @@ impl Images {
             for path in files_below(&source)? {
                 let to = copy.join(path.strip_prefix(&source).unwrap_or(&path));
                 let parent = to.parent().context("a source file has no parent")?;
-                fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+                fs::create_dir_all(parent)
+                    .with_context(|| format!("cannot create {}", parent.display()))?;
                 fs::copy(&path, &to).with_context(|| format!("cannot copy {}", path.display()))?;
             }
             let mut command = toolbox.script("agent.sh");
-            command.arg(&copy).arg(&vendor).arg(shop.dir.join("init"));
+            command.arg(&copy).arg(&vendor).arg(&shop.dir);
             compile(command, shop, &mut task)?;
-            fs::remove_dir_all(&copy).with_context(|| format!("cannot remove {}", copy.display()))?;
+            fs::remove_dir_all(&copy)
+                .with_context(|| format!("cannot remove {}", copy.display()))?;
             task.done("ready");
             Ok(())
         })?;
@@ -48,16 +53,37 @@ impl Images {
 
     /// What the agent depends on, fetched once for each of its lock files.
     fn vendor(&self, source: &Path) -> Result<PathBuf> {
-        let key = Inputs::new("vendor").file(&source.join("Cargo.toml"))?.file(&source.join("Cargo.lock"))?.key();
-        let dir = self.cache.artefact("vendor", &key, &self.progress, |shop| {
-            let mut task = self.progress.task("agent");
-            let mut command = step::contained("cargo");
-            command.args(["vendor", "--locked", "--versioned-dirs", "--respect-source-config", "--manifest-path"]);
-            command.arg(source.join("Cargo.toml")).arg(shop.dir.join("crates"));
-            step::run("fetching crates", command, &mut shop.log, Deadline::DOWNLOAD, &mut task, &mut |_, _| {})?;
-            // Without dependencies cargo creates nothing.
-            fs::create_dir_all(shop.dir.join("crates")).context("cannot create the directory of crates")
-        })?;
+        let key = Inputs::new("vendor")
+            .file(&source.join("Cargo.toml"))?
+            .file(&source.join("Cargo.lock"))?
+            .key();
+        let dir = self
+            .cache
+            .artefact("vendor", &key, &self.progress, |shop| {
+                let mut task = self.progress.task("agent");
+                let mut command = step::contained("cargo");
+                command.args([
+                    "vendor",
+                    "--locked",
+                    "--versioned-dirs",
+                    "--respect-source-config",
+                    "--manifest-path",
+                ]);
+                command
+                    .arg(source.join("Cargo.toml"))
+                    .arg(shop.dir.join("crates"));
+                step::run(
+                    "fetching crates",
+                    command,
+                    &mut shop.log,
+                    Deadline::DOWNLOAD,
+                    &mut task,
+                    &mut |_, _| {},
+                )?;
+                // Without dependencies cargo creates nothing.
+                fs::create_dir_all(shop.dir.join("crates"))
+                    .context("cannot create the directory of crates")
+            })?;
         Ok(dir.join("crates"))
     }
 
@@ -69,10 +95,20 @@ impl Images {
             let mut task = self.progress.task(name);
             let target = shop.dir.join("target");
             let mut command = step::contained("cargo");
-            command.args(["install", "--locked", "--no-track", "--version", version, "--root"]).arg(shop.dir);
+            command
+                .args([
+                    "install",
+                    "--locked",
+                    "--no-track",
+                    "--version",
+                    version,
+                    "--root",
+                ])
+                .arg(shop.dir);
             command.arg("--target-dir").arg(&target).arg(name);
             compile(command, shop, &mut task)?;
-            fs::remove_dir_all(&target).with_context(|| format!("cannot remove {}", target.display()))?;
+            fs::remove_dir_all(&target)
+                .with_context(|| format!("cannot remove {}", target.display()))?;
             task.done("ready");
             Ok(())
         })?;
@@ -83,10 +119,20 @@ impl Images {
 /// Runs a command of cargo's and counts the crates that it compiles.
 fn compile(command: std::process::Command, shop: &mut Workshop, task: &mut Task) -> Result<()> {
     let mut count = 0;
-    step::run("compiling", command, &mut shop.log, Deadline::BUILD, task, &mut |line, task| {
-        if let Some(name) = line.trim_start().strip_prefix("Compiling ") {
-            count += 1;
-            task.say(&format!("compiling crate {count}, {}", name.split(' ').next().unwrap_or_default()));
-        }
-    })
+    step::run(
+        "compiling",
+        command,
+        &mut shop.log,
+        Deadline::BUILD,
+        task,
+        &mut |line, task| {
+            if let Some(name) = line.trim_start().strip_prefix("Compiling ") {
+                count += 1;
+                task.say(&format!(
+                    "compiling crate {count}, {}",
+                    name.split(' ').next().unwrap_or_default()
+                ));
+            }
+        },
+    )
 }

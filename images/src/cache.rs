@@ -55,7 +55,11 @@ impl Inputs {
     /// Adds a file's name and contents.
     pub fn file(self, path: &Path) -> Result<Self> {
         let contents = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         Ok(self.bytes(&name, &contents))
     }
 
@@ -63,8 +67,13 @@ impl Inputs {
     /// inputs; a missing directory is an empty one.
     pub fn tree(mut self, dir: &Path) -> Result<Self> {
         for path in files_below(dir)? {
-            let contents = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            let name = path.strip_prefix(dir).unwrap_or(&path).to_string_lossy().into_owned();
+            let contents =
+                fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let name = path
+                .strip_prefix(dir)
+                .unwrap_or(&path)
+                .to_string_lossy()
+                .into_owned();
             self = self.bytes(&name, &contents);
         }
         Ok(self)
@@ -81,7 +90,13 @@ impl Inputs {
 
     /// The key of everything added.
     pub fn key(self) -> Key {
-        Key(self.0.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+        Key(self
+            .0
+            .finalize()
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect())
     }
 }
 
@@ -93,7 +108,9 @@ pub fn files_below(dir: &Path) -> Result<Vec<PathBuf>> {
         let entries = match fs::read_dir(&dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", dir.display())),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", dir.display()))
+            }
         };
         for entry in entries {
             let entry = entry.with_context(|| format!("cannot read {}", dir.display()))?;
@@ -128,7 +145,11 @@ pub struct Workshop<'a> {
 impl Cache {
     /// The user's: `$SPIDER_PAIR_CACHE`, else `$XDG_CACHE_HOME/spider-pair`, else `~/.cache/spider-pair`.
     pub fn open() -> Result<Self> {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let variable = |name| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
         let dir = variable("SPIDER_PAIR_CACHE")
             .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("spider-pair")))
             .or_else(|| Some(variable("HOME")?.join(".cache/spider-pair")))
@@ -138,9 +159,15 @@ impl Cache {
 
     /// A cache in `dir`, which is created.
     pub fn at(dir: &Path) -> Result<Self> {
-        fs::create_dir_all(dir)
-            .with_context(|| format!("cannot create the cache {} (SPIDER_PAIR_CACHE chooses another)", dir.display()))?;
-        let dir = dir.canonicalize().with_context(|| format!("cannot find the cache {}", dir.display()))?;
+        fs::create_dir_all(dir).with_context(|| {
+            format!(
+                "cannot create the cache {} (SPIDER_PAIR_CACHE chooses another)",
+                dir.display()
+            )
+        })?;
+        let dir = dir
+            .canonicalize()
+            .with_context(|| format!("cannot find the cache {}", dir.display()))?;
         Ok(Cache { dir })
     }
 
@@ -176,10 +203,12 @@ impl Cache {
         let partial = shelf.join(format!("{}.partial", key.as_str()));
         let log_path = shelf.join(format!("{}.log", key.as_str()));
         fs::create_dir(&partial).with_context(|| format!("cannot create {}", partial.display()))?;
-        let log = File::create(&log_path).with_context(|| format!("cannot create {}", log_path.display()))?;
+        let log = File::create(&log_path)
+            .with_context(|| format!("cannot create {}", log_path.display()))?;
         let finished = shelf.join(key.as_str());
         let result = build(&mut Workshop { dir: &partial, log }).and_then(|()| {
-            fs::rename(&partial, &finished).with_context(|| format!("cannot move {} into place", finished.display()))
+            fs::rename(&partial, &finished)
+                .with_context(|| format!("cannot move {} into place", finished.display()))
         });
         match result {
             Ok(()) => Ok(finished),
@@ -195,10 +224,16 @@ impl Cache {
 fn failure(name: &str, log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("dlstatus:")).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with("dlstatus:"))
+        .collect();
     let tail = &lines[lines.len().saturating_sub(20)..];
     let tail: String = tail.iter().map(|line| format!("\n  | {line}")).collect();
-    format!("building the {name} failed; its log is {}{tail}", log.display())
+    format!(
+        "building the {name} failed; its log is {}{tail}",
+        log.display()
+    )
 }
 
 /// Waits for the lock on a name's shelf and says so if it has to.
@@ -211,12 +246,19 @@ fn lock(path: &Path, name: &str, progress: &Progress) -> Result<Flock<File>> {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => return Ok(lock),
             Err((returned, Errno::EWOULDBLOCK)) => file = returned,
-            Err((_, error)) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
+            Err((_, error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", path.display()))
+            }
         }
         if start.elapsed() > LOCK_DEADLINE {
-            bail!("waited {} minutes for another run that builds the {name} (lock {})", LOCK_DEADLINE.as_secs() / 60, path.display());
+            bail!(
+                "waited {} minutes for another run that builds the {name} (lock {})",
+                LOCK_DEADLINE.as_secs() / 60,
+                path.display()
+            );
         }
-        task.get_or_insert_with(|| progress.task(name)).say("waiting for another run that builds it");
+        task.get_or_insert_with(|| progress.task(name))
+            .say("waiting for another run that builds it");
         std::thread::sleep(Duration::from_millis(200));
     }
 }
@@ -225,8 +267,12 @@ fn lock(path: &Path, name: &str, progress: &Progress) -> Result<Flock<File>> {
 fn remove_abandoned(shelf: &Path) -> Result<()> {
     for entry in fs::read_dir(shelf).with_context(|| format!("cannot read {}", shelf.display()))? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "partial") {
-            fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "partial")
+        {
+            fs::remove_dir_all(&path)
+                .with_context(|| format!("cannot remove {}", path.display()))?;
         }
     }
     Ok(())
@@ -245,7 +291,8 @@ mod tests {
     fn keys_tell_inputs_apart() {
         assert_eq!(key("a"), key("a"));
         assert_ne!(key("a"), key("b"));
-        let split = |first: &str, second: &str| Inputs::new("t").text("", first).text("", second).key();
+        let split =
+            |first: &str, second: &str| Inputs::new("t").text("", first).text("", second).key();
         assert_ne!(split("ab", "c"), split("a", "bc"));
         assert_eq!(key("a").as_str().len(), 16);
     }
@@ -279,20 +326,32 @@ mod tests {
             })
             .unwrap_err();
         let text = format!("{error:#}");
-        assert!(text.contains("the reason") && text.contains(".log") && text.contains("step failed"), "{text}");
+        assert!(
+            text.contains("the reason") && text.contains(".log") && text.contains("step failed"),
+            "{text}"
+        );
         assert!(cache.find("thing", &key("a")).is_none());
-        assert!(!dir.path().join("thing").join(format!("{}.partial", key("a").as_str())).exists());
+        assert!(!dir
+            .path()
+            .join("thing")
+            .join(format!("{}.partial", key("a").as_str()))
+            .exists());
     }
 
     #[test]
     fn what_a_killed_build_left_is_not_taken_for_finished() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path()).unwrap();
-        let partial = dir.path().join("thing").join(format!("{}.partial", key("a").as_str()));
+        let partial = dir
+            .path()
+            .join("thing")
+            .join(format!("{}.partial", key("a").as_str()));
         fs::create_dir_all(&partial).unwrap();
         fs::write(partial.join("half"), "x").unwrap();
         let path = cache
-            .artefact("thing", &key("a"), &Progress::hidden(), |shop| Ok(fs::write(shop.dir.join("whole"), "x")?))
+            .artefact("thing", &key("a"), &Progress::hidden(), |shop| {
+                Ok(fs::write(shop.dir.join("whole"), "x")?)
+            })
             .unwrap();
         assert!(path.join("whole").exists() && !path.join("half").exists() && !partial.exists());
     }

@@ -13,11 +13,17 @@ impl Config {
     pub fn parse(text: &str) -> Self {
         let symbol = |line: &str| {
             let line = line.trim();
-            if let Some(name) = line.strip_prefix("# ").and_then(|rest| rest.strip_suffix(" is not set")) {
-                return name.starts_with("CONFIG_").then(|| (name.to_owned(), "n".to_owned()));
+            if let Some(name) = line
+                .strip_prefix("# ")
+                .and_then(|rest| rest.strip_suffix(" is not set"))
+            {
+                return name
+                    .starts_with("CONFIG_")
+                    .then(|| (name.to_owned(), "n".to_owned()));
             }
             let (name, value) = line.split_once('=')?;
-            name.starts_with("CONFIG_").then(|| (name.to_owned(), value.to_owned()))
+            name.starts_with("CONFIG_")
+                .then(|| (name.to_owned(), value.to_owned()))
         };
         Config(text.lines().filter_map(symbol).collect())
     }
@@ -28,7 +34,10 @@ impl Config {
         let start = find(image, b"IKCFG_ST")? + 8;
         let end = start + find(&image[start..], b"IKCFG_ED")?;
         let mut text = String::new();
-        flate2::read::GzDecoder::new(&image[start..end]).take(LARGEST).read_to_string(&mut text).ok()?;
+        flate2::read::GzDecoder::new(&image[start..end])
+            .take(LARGEST)
+            .read_to_string(&mut text)
+            .ok()?;
         Some(Self::parse(&text))
     }
 
@@ -63,7 +72,9 @@ impl Config {
 
 /// Where `needle` first stands in `haystack`.
 pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .position(|window| window == needle)
 }
 
 #[cfg(test)]
@@ -74,8 +85,12 @@ mod tests {
     #[test]
     fn every_missing_symbol_is_named() {
         let have = Config::parse("CONFIG_A=y\nCONFIG_B=m\n# CONFIG_C is not set\nCONFIG_S=\"x\"\n");
-        let want = Config::parse("# why\nCONFIG_A=y\nCONFIG_B=y\nCONFIG_C=m\nCONFIG_D=y\nCONFIG_E=n\n");
-        assert_eq!(have.missing(&want), ["CONFIG_B=y", "CONFIG_C=m", "CONFIG_D=y"]);
+        let want =
+            Config::parse("# why\nCONFIG_A=y\nCONFIG_B=y\nCONFIG_C=m\nCONFIG_D=y\nCONFIG_E=n\n");
+        assert_eq!(
+            have.missing(&want),
+            ["CONFIG_B=y", "CONFIG_C=m", "CONFIG_D=y"]
+        );
     }
 
     #[test]
@@ -90,7 +105,12 @@ mod tests {
     fn an_image_may_carry_its_configuration() {
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         packed.write_all(b"CONFIG_A=y\n").unwrap();
-        let image = [&b"junk IKCFG_ST"[..], &packed.finish().unwrap(), b"IKCFG_ED junk"].concat();
+        let image = [
+            &b"junk IKCFG_ST"[..],
+            &packed.finish().unwrap(),
+            b"IKCFG_ED junk",
+        ]
+        .concat();
         assert_eq!(Config::of_image(&image), Some(Config::parse("CONFIG_A=y")));
         assert_eq!(Config::of_image(b"IKCFG_ST no gzip IKCFG_ED"), None);
         assert_eq!(Config::of_image(b"IKCFG_ST"), None);

@@ -23,8 +23,15 @@ const KEYRINGS: &[&str] = &["debian-archive-keyring.gpg", "debian-archive-keyrin
 
 /// How the host reaches the network is taken from its apt; hooks and index formats are not.
 const HOST_SETTINGS: &[&str] = &[
-    "Acquire::http::", "Acquire::https::", "Acquire::ftp::", "Acquire::ForceIPv4", "Acquire::ForceIPv6",
-    "Acquire::Check-Date", "Acquire::Check-Valid-Until", "Acquire::Max-FutureTime", "Acquire::Proxy",
+    "Acquire::http::",
+    "Acquire::https::",
+    "Acquire::ftp::",
+    "Acquire::ForceIPv4",
+    "Acquire::ForceIPv6",
+    "Acquire::Check-Date",
+    "Acquire::Check-Valid-Until",
+    "Acquire::Max-FutureTime",
+    "Acquire::Proxy",
 ];
 
 /// The host's architecture in dpkg's words, such as `amd64`.
@@ -37,7 +44,12 @@ pub fn host_architecture() -> Result<String> {
 /// The package names in a list: a `#` starts a comment.
 pub fn package_list(text: &str) -> Vec<String> {
     text.lines()
-        .flat_map(|line| line.split('#').next().unwrap_or_default().split_whitespace())
+        .flat_map(|line| {
+            line.split('#')
+                .next()
+                .unwrap_or_default()
+                .split_whitespace()
+        })
         .map(str::to_owned)
         .collect()
 }
@@ -51,11 +63,17 @@ impl Apt {
     /// Lays out the configuration in `dir` for packages of `architecture`, and of `foreign` where a name says so.
     pub fn new(dir: &Path, architecture: &str, foreign: &[&str]) -> Result<Self> {
         for below in [
-            "etc/apt/apt.conf.d", "etc/apt/preferences.d", "etc/apt/trusted.gpg.d", "etc/apt/sources.list.d",
-            "var/lib/apt/lists/partial", "var/cache/apt/archives/partial", "var/log/apt",
+            "etc/apt/apt.conf.d",
+            "etc/apt/preferences.d",
+            "etc/apt/trusted.gpg.d",
+            "etc/apt/sources.list.d",
+            "var/lib/apt/lists/partial",
+            "var/cache/apt/archives/partial",
+            "var/log/apt",
         ] {
             let path = dir.join(below);
-            fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+            fs::create_dir_all(&path)
+                .with_context(|| format!("cannot create {}", path.display()))?;
         }
         let keyring = keyring()?;
         let mirror = mirror::choose()?;
@@ -69,8 +87,13 @@ impl Apt {
         };
         write("etc/apt/sources.list", &sources)?;
         write("var/lib/dpkg-status", "")?;
-        write("apt.conf", &configuration(dir, architecture, foreign, &host_settings()?))?;
-        Ok(Apt { dir: dir.to_owned() })
+        write(
+            "apt.conf",
+            &configuration(dir, architecture, foreign, &host_settings()?),
+        )?;
+        Ok(Apt {
+            dir: dir.to_owned(),
+        })
     }
 
     /// Where downloaded packages are.
@@ -79,54 +102,105 @@ impl Apt {
     }
 
     /// Downloads packages, with all that they depend on unless `alone`.
-    pub fn download(&self, packages: &[String], alone: bool, shop: &mut Workshop, task: &mut Task) -> Result<()> {
+    pub fn download(
+        &self,
+        packages: &[String],
+        alone: bool,
+        shop: &mut Workshop,
+        task: &mut Task,
+    ) -> Result<()> {
         let mut command = step::script("download.sh");
-        command.env("APT_CONFIG", self.dir.join("apt.conf")).arg(&self.dir);
+        command
+            .env("APT_CONFIG", self.dir.join("apt.conf"))
+            .arg(&self.dir);
         if alone {
             command.arg("--alone");
         }
         command.args(packages);
-        step::run("downloading packages", command, &mut shop.log, Deadline::DOWNLOAD, task, &mut |line, task| {
-            if let Some(percent) = download_percent(line) {
-                task.say(&format!("downloading packages: {percent} %"));
-            }
-        })
+        step::run(
+            "downloading packages",
+            command,
+            &mut shop.log,
+            Deadline::DOWNLOAD,
+            task,
+            &mut |line, task| {
+                if let Some(percent) = download_percent(line) {
+                    task.say(&format!("downloading packages: {percent} %"));
+                }
+            },
+        )
     }
 
     /// Runs a script of `steps` with this configuration and hands back the lines that it marks as answers, `= …`.
-    pub fn ask(&self, script: &str, arguments: &[&str], shop: &mut Workshop, task: &mut Task) -> Result<Vec<String>> {
+    pub fn ask(
+        &self,
+        script: &str,
+        arguments: &[&str],
+        shop: &mut Workshop,
+        task: &mut Task,
+    ) -> Result<Vec<String>> {
         let mut command = step::script(script);
-        command.env("APT_CONFIG", self.dir.join("apt.conf")).arg(&self.dir).args(arguments);
+        command
+            .env("APT_CONFIG", self.dir.join("apt.conf"))
+            .arg(&self.dir)
+            .args(arguments);
         let mut answers = Vec::new();
-        step::run("downloading", command, &mut shop.log, Deadline::DOWNLOAD, task, &mut |line, task| {
-            if let Some(percent) = download_percent(line) {
-                task.say(&format!("downloading: {percent} %"));
-            }
-            answers.extend(line.strip_prefix("= ").map(str::to_owned));
-        })?;
+        step::run(
+            "downloading",
+            command,
+            &mut shop.log,
+            Deadline::DOWNLOAD,
+            task,
+            &mut |line, task| {
+                if let Some(percent) = download_percent(line) {
+                    task.say(&format!("downloading: {percent} %"));
+                }
+                answers.extend(line.strip_prefix("= ").map(str::to_owned));
+            },
+        )?;
         Ok(answers)
     }
 
     /// Unpacks everything downloaded into `root` and does what maintainer scripts would have done.
     pub fn unpack(self, root: &Path, shop: &mut Workshop, task: &mut Task) -> Result<()> {
-        let total = fs::read_dir(self.debs()).map(Iterator::count).unwrap_or_default();
+        let total = fs::read_dir(self.debs())
+            .map(Iterator::count)
+            .unwrap_or_default();
         let mut count = 0;
         let mut command = step::script("unpack.sh");
         command.arg(self.debs()).arg(root);
-        step::run("unpacking packages", command, &mut shop.log, Deadline::BUILD, task, &mut |line, task| {
-            count += usize::from(line.starts_with("unpacked "));
-            task.say(&format!("unpacking packages: {count} of {total}"));
-        })?;
+        step::run(
+            "unpacking packages",
+            command,
+            &mut shop.log,
+            Deadline::BUILD,
+            task,
+            &mut |line, task| {
+                count += usize::from(line.starts_with("unpacked "));
+                task.say(&format!("unpacking packages: {count} of {total}"));
+            },
+        )?;
         let mut command = step::script("finish.sh");
         command.arg(root);
-        step::run("configuring", command, &mut shop.log, Deadline::BUILD, task, &mut |_, _| {})?;
-        fs::remove_dir_all(&self.dir).with_context(|| format!("cannot remove {}", self.dir.display()))
+        step::run(
+            "configuring",
+            command,
+            &mut shop.log,
+            Deadline::BUILD,
+            task,
+            &mut |_, _| {},
+        )?;
+        fs::remove_dir_all(&self.dir)
+            .with_context(|| format!("cannot remove {}", self.dir.display()))
     }
 }
 
 /// The archive's keys on this host.
 fn keyring() -> Result<String> {
-    let found = KEYRINGS.iter().map(|name| format!("/usr/share/keyrings/{name}")).find(|path| Path::new(path).exists());
+    let found = KEYRINGS
+        .iter()
+        .map(|name| format!("/usr/share/keyrings/{name}"))
+        .find(|path| Path::new(path).exists());
     match found {
         Some(path) => Ok(path),
         None => bail!("no keys to check Debian's packages with: install debian-archive-keyring"),
@@ -143,15 +217,19 @@ fn host_settings() -> Result<String> {
 
 fn select_settings(dump: &str) -> String {
     dump.lines()
-        .filter(|line| HOST_SETTINGS.iter().any(|prefix| line.starts_with(prefix)) && !line.ends_with("\"\";"))
+        .filter(|line| {
+            HOST_SETTINGS.iter().any(|prefix| line.starts_with(prefix)) && !line.ends_with("\"\";")
+        })
         .map(|line| format!("{line}\n"))
         .collect()
 }
 
 fn configuration(dir: &Path, architecture: &str, foreign: &[&str], host: &str) -> String {
     let dir = dir.display();
-    let architectures: String =
-        std::iter::once(architecture).chain(foreign.iter().copied()).map(|name| format!("\"{name}\"; ")).collect();
+    let architectures: String = std::iter::once(architecture)
+        .chain(foreign.iter().copied())
+        .map(|name| format!("\"{name}\"; "))
+        .collect();
     format!(
         "{host}\
          Dir \"{dir}/\";\n\
@@ -172,7 +250,12 @@ fn configuration(dir: &Path, architecture: &str, foreign: &[&str], host: &str) -
 
 /// The share done, from a line of apt's status output: `dlstatus:ITEM:PERCENT:TEXT`.
 fn download_percent(line: &str) -> Option<u32> {
-    let percent: f64 = line.strip_prefix("dlstatus:")?.split(':').nth(1)?.parse().ok()?;
+    let percent: f64 = line
+        .strip_prefix("dlstatus:")?
+        .split(':')
+        .nth(1)?
+        .parse()
+        .ok()?;
     (0.0..=100.0).contains(&percent).then_some(percent as u32)
 }
 
@@ -182,19 +265,28 @@ mod tests {
 
     #[test]
     fn lists_have_comments() {
-        assert_eq!(package_list("# none\na b # c\n\n  d/trixie\n"), ["a", "b", "d/trixie"]);
+        assert_eq!(
+            package_list("# none\na b # c\n\n  d/trixie\n"),
+            ["a", "b", "d/trixie"]
+        );
     }
 
     #[test]
     fn the_hosts_proxy_is_kept_and_its_hooks_are_not() {
         let dump = "Acquire \"\";\nAcquire::http::Proxy \"http://p:1\";\nAcquire::http \"\";\n\
             DPkg::Post-Invoke:: \"rm -rf x\";\nAcquire::IndexTargets::deb \"\";\nAcquire::Check-Date \"false\";\n";
-        assert_eq!(select_settings(dump), "Acquire::http::Proxy \"http://p:1\";\nAcquire::Check-Date \"false\";\n");
+        assert_eq!(
+            select_settings(dump),
+            "Acquire::http::Proxy \"http://p:1\";\nAcquire::Check-Date \"false\";\n"
+        );
     }
 
     #[test]
     fn download_progress_is_read_from_apts_status() {
-        assert_eq!(download_percent("dlstatus:12:34.5678:Retrieving file 3 of 9"), Some(34));
+        assert_eq!(
+            download_percent("dlstatus:12:34.5678:Retrieving file 3 of 9"),
+            Some(34)
+        );
         assert_eq!(download_percent("pmstatus:12:34.5678:x"), None);
         assert_eq!(download_percent("dlstatus:12:NaN:x"), None);
         assert_eq!(download_percent("dlstatus:"), None);

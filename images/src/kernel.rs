@@ -71,8 +71,11 @@ impl Images {
     pub fn kernel(&self, variant: KernelVariant) -> Result<Kernel> {
         let toolbox = self.toolbox()?;
         let source = self.source()?;
-        let fragments: Vec<PathBuf> =
-            variant.fragments().iter().map(|name| Path::new(HERE).join("kernel").join(name)).collect();
+        let fragments: Vec<PathBuf> = variant
+            .fragments()
+            .iter()
+            .map(|name| Path::new(HERE).join("kernel").join(name))
+            .collect();
         let mut inputs = Inputs::new(variant.name())
             .text("source", &source.version)
             .text("compilers", toolbox.compilers())
@@ -81,12 +84,14 @@ impl Images {
         for fragment in &fragments {
             inputs = inputs.file(fragment)?;
         }
-        let dir = self.cache.artefact(variant.name(), &inputs.key(), &self.progress, |shop| {
-            let mut task = self.progress.task(variant.name());
-            build(&toolbox, &source, &fragments, shop, &mut task)?;
-            task.done("ready");
-            Ok(())
-        })?;
+        let dir = self
+            .cache
+            .artefact(variant.name(), &inputs.key(), &self.progress, |shop| {
+                let mut task = self.progress.task(variant.name());
+                build(&toolbox, &source, &fragments, shop, &mut task)?;
+                task.done("ready");
+                Ok(())
+            })?;
         let build = dir.join("build");
         let release = release(&build)?;
         Ok(Kernel {
@@ -105,7 +110,8 @@ pub(crate) const IMAGE: &str = "arch/arm64/boot/Image";
 /// The release that a build directory was built as.
 pub(crate) fn release(build: &Path) -> Result<String> {
     let path = build.join("include/config/kernel.release");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(text.trim().to_owned())
 }
 
@@ -119,23 +125,39 @@ fn build(
     let build = shop.dir.join("build");
     let mut command = toolbox.script("kernel-config.sh");
     command.arg(&source.tree).arg(&build).args(fragments);
-    step::run("configuring", command, &mut shop.log, Deadline::BUILD, task, &mut |_, _| {})?;
+    step::run(
+        "configuring",
+        command,
+        &mut shop.log,
+        Deadline::BUILD,
+        task,
+        &mut |_, _| {},
+    )?;
     check_config(&build, fragments)?;
 
     let mut count = 0;
     let mut command = toolbox.script("kernel-build.sh");
     command.arg(&source.tree).arg(&build).arg(shop.dir);
-    step::run("compiling", command, &mut shop.log, Deadline::BUILD, task, &mut |line, task| {
-        if let Some(verb) = verb(line) {
-            count += 1;
-            task.say(&format!("{verb} {count} of ~{}", ROUGH_STEPS.max(count)));
-        }
-    })
+    step::run(
+        "compiling",
+        command,
+        &mut shop.log,
+        Deadline::BUILD,
+        task,
+        &mut |line, task| {
+            if let Some(verb) = verb(line) {
+                count += 1;
+                task.say(&format!("{verb} {count} of ~{}", ROUGH_STEPS.max(count)));
+            }
+        },
+    )
 }
 
 /// Every symbol of the fragments has to survive the resolution of dependencies, which drops in silence.
 fn check_config(build: &Path, fragments: &[PathBuf]) -> Result<()> {
-    let read = |path: &Path| fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+    let read = |path: &Path| {
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    };
     let config = Config::parse(&read(&build.join(".config"))?);
     let mut wanted = String::new();
     for fragment in fragments {
@@ -144,7 +166,10 @@ fn check_config(build: &Path, fragments: &[PathBuf]) -> Result<()> {
     }
     let lost = config.differing(&Config::parse(&wanted));
     if !lost.is_empty() {
-        bail!("the kernel's configuration lost symbols (dependencies missing in images/kernel?): {}", lost.join(", "));
+        bail!(
+            "the kernel's configuration lost symbols (dependencies missing in images/kernel?): {}",
+            lost.join(", ")
+        );
     }
     Ok(())
 }
@@ -152,7 +177,9 @@ fn check_config(build: &Path, fragments: &[PathBuf]) -> Result<()> {
 /// What a line of make's output does to a file, such as `CC` or `RUSTC`.
 fn verb(line: &str) -> Option<&str> {
     let verb = line.strip_prefix("  ")?.split_whitespace().next()?;
-    verb.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_').then_some(verb)
+    verb.chars()
+        .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+        .then_some(verb)
 }
 
 #[cfg(test)]

@@ -37,6 +37,9 @@ pub struct Images {
 impl Images {
     /// Opens the user's cache; nothing is built yet.
     pub fn open(progress: Progress) -> Result<Self> {
-        Ok(Images { cache: cache::Cache::open()?, progress })
+        Ok(Images {
+            cache: cache::Cache::open()?,
+            progress,
+        })
     }
 }

@@ -19,7 +19,10 @@ const FORMAT: &str = "$(CREATED_BY)\t$(ORIGIN)\t$(LABEL)\t$(COMPONENT)\t$(RELEAS
 ///
 /// The host's apt knows no Debian archive, and none is named.
 pub fn choose() -> Result<String> {
-    if let Some(named) = std::env::var(VARIABLE).ok().filter(|value| !value.is_empty()) {
+    if let Some(named) = std::env::var(VARIABLE)
+        .ok()
+        .filter(|value| !value.is_empty())
+    {
         return checked(&named);
     }
     let mut command = Command::new("apt-get");
@@ -38,27 +41,38 @@ fn select(targets: &str) -> Option<&str> {
     let candidates = || {
         targets.lines().filter_map(|line| {
             let fields: Vec<&str> = line.split('\t').collect();
-            let &[created_by, origin, label, component, release, uri] = fields.as_slice() else { return None };
-            (created_by == "Packages" && component == "main").then_some((origin, label, release, uri))
+            let &[created_by, origin, label, component, release, uri] = fields.as_slice() else {
+                return None;
+            };
+            (created_by == "Packages" && component == "main")
+                .then_some((origin, label, release, uri))
         })
     };
     let by_label = |wanted_release: Option<&str>| {
         candidates()
             .find(|&(origin, label, release, _)| {
-                origin == "Debian" && label == "Debian" && wanted_release.is_none_or(|wanted| release == wanted)
+                origin == "Debian"
+                    && label == "Debian"
+                    && wanted_release.is_none_or(|wanted| release == wanted)
             })
             .map(|(.., uri)| uri)
     };
-    by_label(Some(crate::debs::RELEASE)).or_else(|| by_label(None)).or_else(|| {
-        candidates()
-            .find(|(origin, _, _, uri)| origin.is_empty() && uri.trim_end_matches('/').ends_with("/debian"))
-            .map(|(.., uri)| uri)
-    })
+    by_label(Some(crate::debs::RELEASE))
+        .or_else(|| by_label(None))
+        .or_else(|| {
+            candidates()
+                .find(|(origin, _, _, uri)| {
+                    origin.is_empty() && uri.trim_end_matches('/').ends_with("/debian")
+                })
+                .map(|(.., uri)| uri)
+        })
 }
 
 /// Refuses what would not survive in a sources.list line.
 fn checked(uri: &str) -> Result<String> {
-    if !uri.contains(":/") || uri.contains(|c: char| c.is_whitespace() || c.is_control() || c == '[' || c == ']') {
+    if !uri.contains(":/")
+        || uri.contains(|c: char| c.is_whitespace() || c.is_control() || c == '[' || c == ']')
+    {
         bail!("{uri:?} is not the address of a mirror ({VARIABLE} takes one such as scheme://host/debian)");
     }
     Ok(uri.to_owned())
@@ -87,7 +101,8 @@ mod tests {
 
     #[test]
     fn before_the_first_update_the_address_has_to_do() {
-        let targets = "Packages\t\t\tmain\tbookworm-security\thttp://mirror.example/debian-security/\n\
+        let targets =
+            "Packages\t\t\tmain\tbookworm-security\thttp://mirror.example/debian-security/\n\
             Packages\t\t\tmain\tbookworm\thttp://mirror.example/debian/\n";
         assert_eq!(select(targets), Some("http://mirror.example/debian/"));
     }
@@ -95,14 +110,22 @@ mod tests {
     #[test]
     fn no_archive_is_no_mirror() {
         assert_eq!(select(""), None);
-        assert_eq!(select("Packages\tUbuntu\tUbuntu\tmain\tnoble\thttp://u.example/ubuntu/\n"), None);
+        assert_eq!(
+            select("Packages\tUbuntu\tUbuntu\tmain\tnoble\thttp://u.example/ubuntu/\n"),
+            None
+        );
         assert_eq!(select("nonsense\n\t\t\n"), None);
     }
 
     #[test]
     fn an_address_cannot_smuggle_options() {
         assert!(checked("http://m.example/debian").is_ok());
-        for bad in ["", "mirror", "http://m/debian main\ndeb x", "[trusted=yes] http://m/debian"] {
+        for bad in [
+            "",
+            "mirror",
+            "http://m/debian main\ndeb x",
+            "[trusted=yes] http://m/debian",
+        ] {
             assert!(checked(bad).is_err(), "{bad:?}");
         }
     }

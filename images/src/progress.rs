@@ -99,15 +99,28 @@ impl Task {
     pub fn tick(&mut self) {
         if let Some(bar) = &self.bar {
             bar.set_message(self.message.clone());
-        } else if self.plain && self.spoke.is_none_or(|then| then.elapsed() >= PLAIN_INTERVAL) {
+        } else if self.plain
+            && self
+                .spoke
+                .is_none_or(|then| then.elapsed() >= PLAIN_INTERVAL)
+        {
             self.spoke = Some(Instant::now());
-            eprintln!("{}: {} [{}]", self.name, self.message, elapsed(self.start.elapsed()));
+            eprintln!(
+                "{}: {} [{}]",
+                self.name,
+                self.message,
+                elapsed(self.start.elapsed())
+            );
         }
     }
 
     /// Ends the task with a word that stays.
     pub fn done(self, message: &str) {
-        let line = format!("{}: {message} [{}]", self.name, elapsed(self.start.elapsed()));
+        let line = format!(
+            "{}: {message} [{}]",
+            self.name,
+            elapsed(self.start.elapsed())
+        );
         if let Some(bar) = &self.bar {
             bar.println(line);
         } else if self.plain {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::debs::{self, Apt};
 use crate::cache::Inputs;
+use crate::debs::{self, Apt};
 use crate::step::{self, Deadline};
 use crate::{Images, HERE};
 
@@ -27,28 +27,52 @@ impl Images {
             .file(&step::step_path("selftests.sh"))?
             .file(&step::step_path("rootfs.sh"))?
             .key();
-        let dir = self.cache.artefact("rootfs", &key, &self.progress, |shop| {
-            let mut task = self.progress.task("rootfs");
-            let path = here.join("packages");
-            let list = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            let root = shop.dir.join("root");
-            let apt = Apt::new(&shop.dir.join("apt"), "arm64", &[])?;
-            apt.download(&debs::package_list(&list), false, shop, &mut task)?;
-            apt.unpack(&root, shop, &mut task)?;
+        let dir = self
+            .cache
+            .artefact("rootfs", &key, &self.progress, |shop| {
+                let mut task = self.progress.task("rootfs");
+                let path = here.join("packages");
+                let list = fs::read_to_string(&path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+                let root = shop.dir.join("root");
+                let apt = Apt::new(&shop.dir.join("apt"), "arm64", &[])?;
+                apt.download(&debs::package_list(&list), false, shop, &mut task)?;
+                apt.unpack(&root, shop, &mut task)?;
 
-            let mut command = toolbox.script("selftests.sh");
-            command.arg(&source.tree).arg(shop.dir.join("selftests")).arg(&root);
-            step::run("compiling selftests", command, &mut shop.log, Deadline::BUILD, &mut task, &mut |_, _| {})?;
+                let mut command = toolbox.script("selftests.sh");
+                command
+                    .arg(&source.tree)
+                    .arg(shop.dir.join("selftests"))
+                    .arg(&root);
+                step::run(
+                    "compiling selftests",
+                    command,
+                    &mut shop.log,
+                    Deadline::BUILD,
+                    &mut task,
+                    &mut |_, _| {},
+                )?;
 
-            let mut command = toolbox.script("rootfs.sh");
-            command.arg(&root).arg(here.join("overlay")).arg(shop.dir.join("rootfs.erofs"));
-            step::run("packing", command, &mut shop.log, Deadline::BUILD, &mut task, &mut |_, _| {})?;
-            for leftover in [root, shop.dir.join("selftests")] {
-                fs::remove_dir_all(&leftover).with_context(|| format!("cannot remove {}", leftover.display()))?;
-            }
-            task.done("ready");
-            Ok(())
-        })?;
+                let mut command = toolbox.script("rootfs.sh");
+                command
+                    .arg(&root)
+                    .arg(here.join("overlay"))
+                    .arg(shop.dir.join("rootfs.erofs"));
+                step::run(
+                    "packing",
+                    command,
+                    &mut shop.log,
+                    Deadline::BUILD,
+                    &mut task,
+                    &mut |_, _| {},
+                )?;
+                for leftover in [root, shop.dir.join("selftests")] {
+                    fs::remove_dir_all(&leftover)
+                        .with_context(|| format!("cannot remove {}", leftover.display()))?;
+                }
+                task.done("ready");
+                Ok(())
+            })?;
         Ok(dir.join("rootfs.erofs"))
     }
 }

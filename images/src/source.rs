@@ -27,31 +27,53 @@ impl Images {
     /// The source of the guests' kernel, downloaded if it is not there.
     pub(crate) fn source(&self) -> Result<Source> {
         let toolbox = self.toolbox()?;
-        let key = Inputs::new("source").text("wanted", WANTED).file(&step::step_path("source.sh"))?.file(&step::step_path("unpack-source.sh"))?.key();
-        let dir = self.cache.artefact("source", &key, &self.progress, |shop| {
-            let mut task = self.progress.task("kernel source");
-            let version = download(shop, &mut task)?;
-            let mut command = toolbox.script("unpack-source.sh");
-            command.arg(shop.dir);
-            step::run("unpacking", command, &mut shop.log, Deadline::BUILD, &mut task, &mut |_, _| {})?;
-            fs::write(shop.dir.join("version"), &version).context("cannot write the source's version")?;
-            task.done(&version);
-            Ok(())
-        })?;
+        let key = Inputs::new("source")
+            .text("wanted", WANTED)
+            .file(&step::step_path("source.sh"))?
+            .file(&step::step_path("unpack-source.sh"))?
+            .key();
+        let dir = self
+            .cache
+            .artefact("source", &key, &self.progress, |shop| {
+                let mut task = self.progress.task("kernel source");
+                let version = download(shop, &mut task)?;
+                let mut command = toolbox.script("unpack-source.sh");
+                command.arg(shop.dir);
+                step::run(
+                    "unpacking",
+                    command,
+                    &mut shop.log,
+                    Deadline::BUILD,
+                    &mut task,
+                    &mut |_, _| {},
+                )?;
+                fs::write(shop.dir.join("version"), &version)
+                    .context("cannot write the source's version")?;
+                task.done(&version);
+                Ok(())
+            })?;
         let path = dir.join("version");
-        let version = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let version =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         if version.split(' ').next() != Some(WANTED) {
             self.progress.note(&format!(
                 "warning: the mirror no longer serves {WANTED}: using {version}, with which nothing here was tried"
             ));
         }
-        Ok(Source { tree: dir.join("linux"), version })
+        Ok(Source {
+            tree: dir.join("linux"),
+            version,
+        })
     }
 }
 
 /// Downloads the package and unpacks its tarball into the workshop. Hands back `PACKAGE VERSION`.
 fn download(shop: &mut Workshop, task: &mut Task) -> Result<String> {
-    let apt = Apt::new(&shop.dir.join("apt"), &crate::debs::host_architecture()?, &[])?;
+    let apt = Apt::new(
+        &shop.dir.join("apt"),
+        &crate::debs::host_architecture()?,
+        &[],
+    )?;
     let answers = apt.ask("source.sh", &[WANTED], shop, task)?;
     match answers.as_slice() {
         [version] => Ok(version.clone()),

@@ -2,10 +2,11 @@
 //! Runs one step of a build: its output goes to a log and moves the progress line, it has deadlines, and nothing of
 //! it outlives the run.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,33 +19,69 @@ use crate::progress::Task;
 /// Host variables that a step sees. All others would make builds differ between users, or are meant for the build
 /// of this program itself (cargo's and make's).
 const ENVIRONMENT: &[&str] = &[
-    "PATH", "HOME", "USER", "LOGNAME", "TERM", "TMPDIR", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN",
-    "http_proxy", "https_proxy", "no_proxy", "ftp_proxy", "all_proxy",
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "TERM",
+    "TMPDIR",
+    "CARGO_HOME",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "ftp_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
 ];
 
 /// Prefixes of further variables: how cargo reaches its registry is the host's business.
-const ENVIRONMENT_PREFIXES: &[&str] = &["CARGO_REGISTRIES_", "CARGO_REGISTRY_", "CARGO_NET_", "CARGO_HTTP_", "CARGO_SOURCE_"];
+const ENVIRONMENT_PREFIXES: &[&str] = &[
+    "CARGO_REGISTRIES_",
+    "CARGO_REGISTRY_",
+    "CARGO_NET_",
+    "CARGO_HTTP_",
+    "CARGO_SOURCE_",
+];
 
 /// Gives `command` the environment of a step.
 pub fn clean_environment(command: &mut Command) -> &mut Command {
     command.env_clear();
     command.envs(std::env::vars_os().filter(|(name, _)| {
         let name = name.to_string_lossy();
-        ENVIRONMENT.contains(&name.as_ref()) || ENVIRONMENT_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        ENVIRONMENT.contains(&name.as_ref())
+            || ENVIRONMENT_PREFIXES
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
     }));
+    // An ordinary user's path may lack what only root's has, such as chroot.
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from));
+    command.env(
+        "PATH",
+        std::env::join_paths(path).unwrap_or_else(|_| "/usr/sbin:/usr/bin:/sbin:/bin".into()),
+    );
     command.env("LC_ALL", "C.UTF-8")
 }
 
 /// A command on the host in a process namespace of its own: when the caller ends, in whatever way, so does everything
 /// that the command started. An ordinary user becomes root in a user namespace, which unpacking needs besides.
-pub fn contained(program: impl AsRef<std::ffi::OsStr>) -> Command {
+pub fn contained(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--", "unshare"]);
     if !nix::unistd::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
     }
-    command.args(["--pid", "--fork", "--kill-child=KILL", "--"]).arg(program);
+    command
+        .args(["--pid", "--fork", "--kill-child=KILL", "--"])
+        .arg(program);
     clean_environment(&mut command);
     command
 }
@@ -60,9 +97,15 @@ pub struct Deadline {
 
 impl Deadline {
     /// For a download: generous in all, since links differ, strict about silence.
-    pub const DOWNLOAD: Deadline = Deadline { total: minutes(60), silence: minutes(3) };
+    pub const DOWNLOAD: Deadline = Deadline {
+        total: minutes(60),
+        silence: minutes(3),
+    };
     /// For a build on a slow machine.
-    pub const BUILD: Deadline = Deadline { total: minutes(150), silence: minutes(20) };
+    pub const BUILD: Deadline = Deadline {
+        total: minutes(150),
+        silence: minutes(20),
+    };
 }
 
 const fn minutes(count: u64) -> Duration {
@@ -83,7 +126,11 @@ pub fn run(
     on_line: &mut dyn FnMut(&str, &mut Task),
 ) -> Result<()> {
     task.stage(what);
-    writeln!(log, "+ {command:?}").context("cannot write the log")?;
+    let words: Vec<_> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .collect();
+    writeln!(log, "+ {}", words.join(OsStr::new(" ")).to_string_lossy())
+        .context("cannot write the log")?;
     let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("cannot create a pipe")?;
     let program = command.get_program().to_string_lossy().into_owned();
     let mut child = command
@@ -104,20 +151,29 @@ pub fn run(
         let timeout = PollTimeout::try_from(Duration::from_millis(500)).unwrap_or(PollTimeout::MAX);
         let polled = poll(&mut ready, timeout);
         if matches!(polled, Ok(count) if count > 0) {
-            let count = reader.read(&mut buffer).context("cannot read a step's output")?;
+            let count = reader
+                .read(&mut buffer)
+                .context("cannot read a step's output")?;
             if count == 0 {
                 break None;
             }
-            log.write_all(&buffer[..count]).context("cannot write the log")?;
+            log.write_all(&buffer[..count])
+                .context("cannot write the log")?;
             heard = Instant::now();
             lines.feed(&buffer[..count], &mut |line| on_line(line, task));
         }
         task.tick();
         if start.elapsed() > deadline.total {
-            break Some(format!("took longer than {} minutes", deadline.total.as_secs() / 60));
+            break Some(format!(
+                "took longer than {} minutes",
+                deadline.total.as_secs() / 60
+            ));
         }
         if heard.elapsed() > deadline.silence {
-            break Some(format!("said nothing for {} minutes", deadline.silence.as_secs() / 60));
+            break Some(format!(
+                "said nothing for {} minutes",
+                deadline.silence.as_secs() / 60
+            ));
         }
     };
     if let Some(late) = late {
@@ -125,7 +181,9 @@ pub fn run(
         let _ = child.wait();
         bail!("{what}: it {late}; last shown: {}", lines.last);
     }
-    let status = child.wait().with_context(|| format!("{what}: cannot wait for {program}"))?;
+    let status = child
+        .wait()
+        .with_context(|| format!("{what}: cannot wait for {program}"))?;
     if !status.success() {
         bail!("{what}: {status}");
     }
@@ -135,11 +193,20 @@ pub fn run(
 /// What a command prints on stdout, without the newline at its end.
 pub fn output(mut command: Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {program}"))?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start {program}"))?;
     if !output.status.success() {
-        bail!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "{command:?}: {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
-    Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    Ok(String::from_utf8_lossy(&output.stdout)
+        .trim_end()
+        .to_owned())
 }
 
 /// A script of this crate's `steps` directory, contained.
@@ -150,7 +217,7 @@ pub fn script(name: &str) -> Command {
 }
 
 /// Where a script of this crate is.
-pub fn step_path(name: &str) -> std::path::PathBuf {
+pub fn step_path(name: &str) -> PathBuf {
     Path::new(crate::HERE).join("steps").join(name)
 }
 
@@ -190,7 +257,14 @@ mod tests {
         let mut seen = Vec::new();
         let mut task = Progress::hidden().task("test");
         let mut log = tempfile::tempfile().unwrap();
-        let result = run("testing", command, &mut log, deadline, &mut task, &mut |line, _| seen.push(line.to_owned()));
+        let result = run(
+            "testing",
+            command,
+            &mut log,
+            deadline,
+            &mut task,
+            &mut |line, _| seen.push(line.to_owned()),
+        );
         (result, seen)
     }
 
@@ -210,10 +284,19 @@ mod tests {
 
     #[test]
     fn silence_ends_a_step() {
-        let deadline = Deadline { silence: Duration::from_millis(100), ..Deadline::BUILD };
+        let deadline = Deadline {
+            silence: Duration::from_millis(100),
+            ..Deadline::BUILD
+        };
         let start = Instant::now();
-        let error = sh("echo on it; exec sleep 60", deadline).0.unwrap_err().to_string();
-        assert!(error.contains("said nothing") && error.contains("on it"), "{error}");
+        let error = sh("echo on it; exec sleep 60", deadline)
+            .0
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("said nothing") && error.contains("on it"),
+            "{error}"
+        );
         assert!(start.elapsed() < Duration::from_secs(10));
     }
 }

@@ -30,7 +30,8 @@ pub struct Toolbox {
 impl Toolbox {
     fn at(dir: PathBuf) -> Result<Self> {
         let path = dir.join("compilers");
-        let compilers = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let compilers =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(Toolbox { dir, compilers })
     }
 
@@ -48,14 +49,20 @@ impl Toolbox {
     /// when the thread that spawned it ends, so spawn it from one that stays.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("/bin/sh");
-        command.arg(Path::new(HERE).join("enter")).arg(self.root()).arg("--").arg(program);
+        command
+            .arg(Path::new(HERE).join("enter"))
+            .arg(self.root())
+            .arg("--")
+            .arg(program);
         command
     }
 
     /// A build's command inside: a clean environment, and a process namespace that ends with the caller.
     pub(crate) fn build_command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = self.command("unshare");
-        command.args(["--pid", "--fork", "--kill-child=KILL", "--"]).arg(program);
+        command
+            .args(["--pid", "--fork", "--kill-child=KILL", "--"])
+            .arg(program);
         step::clean_environment(&mut command);
         command
     }
@@ -85,12 +92,14 @@ impl Images {
             .file(&step::step_path("finish.sh"))?
             .file(&step::step_path("finish-toolbox.sh"))?
             .key();
-        let dir = self.cache.artefact("toolbox", &key, &self.progress, |shop| {
-            let mut task = self.progress.task("toolbox");
-            self.build_toolbox(shop, &mut task)?;
-            task.done("ready");
-            Ok(())
-        })?;
+        let dir = self
+            .cache
+            .artefact("toolbox", &key, &self.progress, |shop| {
+                let mut task = self.progress.task("toolbox");
+                self.build_toolbox(shop, &mut task)?;
+                task.done("ready");
+                Ok(())
+            })?;
         Toolbox::at(dir)
     }
 
@@ -98,10 +107,15 @@ impl Images {
         check_namespaces()?;
         let list = |name: &str| {
             let path = Path::new(HERE).join("toolbox").join(name);
-            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let text = fs::read_to_string(&path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
             anyhow::Ok(debs::package_list(&text))
         };
-        let apt = Apt::new(&shop.dir.join("apt"), &debs::host_architecture()?, &["arm64"])?;
+        let apt = Apt::new(
+            &shop.dir.join("apt"),
+            &debs::host_architecture()?,
+            &["arm64"],
+        )?;
         apt.download(&list("packages")?, false, shop, task)?;
         apt.download(&list("packages-alone")?, true, shop, task)?;
         let root = shop.dir.join("root");
@@ -109,9 +123,20 @@ impl Images {
 
         let mut command = step::script("finish-toolbox.sh");
         command.arg(&root);
-        step::run("configuring", command, &mut shop.log, Deadline::BUILD, task, &mut |_, _| {})?;
+        step::run(
+            "configuring",
+            command,
+            &mut shop.log,
+            Deadline::BUILD,
+            task,
+            &mut |_, _| {},
+        )?;
 
-        let toolbox = Toolbox { dir: shop.dir.to_owned(), compilers: String::new() };
+        let toolbox = Toolbox {
+            dir: shop.dir.to_owned(),
+            compilers: String::new(),
+        };
+        task.stage("checking what it can do");
         let mut compilers = String::new();
         for [program, option] in [
             ["clang", "--version"],
@@ -120,7 +145,6 @@ impl Images {
             ["bindgen", "--version"],
             ["aarch64-linux-gnu-gcc", "--version"],
         ] {
-            task.stage("checking what it can do");
             let mut command = toolbox.build_command(program);
             command.arg(option);
             compilers.push_str(&step::output(command)?);
@@ -131,7 +155,8 @@ impl Images {
         if !step::output(command)?.contains("vfio-user-pci") {
             bail!("the toolbox's QEMU has no vfio-user-pci: the mirror's backports are older than QEMU 10.1");
         }
-        fs::write(shop.dir.join("compilers"), compilers).context("cannot write the compilers' versions")
+        fs::write(shop.dir.join("compilers"), compilers)
+            .context("cannot write the compilers' versions")
     }
 }
 

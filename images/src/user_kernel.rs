@@ -29,7 +29,11 @@ impl Side {
         match self {
             Side::Ep => &["required.config", "required-ep.config"],
             Side::Rc => &["required.config", "required-rc.config"],
-            Side::Both => &["required.config", "required-ep.config", "required-rc.config"],
+            Side::Both => &[
+                "required.config",
+                "required-ep.config",
+                "required-rc.config",
+            ],
         }
     }
 }
@@ -52,13 +56,15 @@ impl Images {
     /// which is named.
     pub fn user_kernel_for(&self, path: &Path, side: Side) -> Result<Kernel> {
         let found = Found::at(path)?;
-        let image = fs::read(&found.image).with_context(|| format!("cannot read {}", found.image.display()))?;
+        let image = fs::read(&found.image)
+            .with_context(|| format!("cannot read {}", found.image.display()))?;
         check_image(&found.image, &image)?;
 
         let config = match &found.build {
             Some(build) => {
                 let path = build.join(".config");
-                let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+                let text = fs::read_to_string(&path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
                 Some(Config::parse(&text))
             }
             None => Config::of_image(&image),
@@ -74,34 +80,63 @@ impl Images {
 
         let release = match &found.build {
             Some(build) => kernel::release(build)?,
-            None => release_of_image(&image).with_context(|| format!("{} names no version", path.display()))?,
+            None => release_of_image(&image)
+                .with_context(|| format!("{} names no version", path.display()))?,
         };
         let modules_dir = match &found.build {
             Some(build) => Some(self.user_modules(build, &release)?),
             None => None,
         };
-        let vmlinux = found.build.as_ref().map(|build| build.join("vmlinux")).filter(|path| path.exists());
-        Ok(Kernel { image: found.image, build_dir: found.build, release, modules_dir, vmlinux })
+        let vmlinux = found
+            .build
+            .as_ref()
+            .map(|build| build.join("vmlinux"))
+            .filter(|path| path.exists());
+        Ok(Kernel {
+            image: found.image,
+            build_dir: found.build,
+            release,
+            modules_dir,
+            vmlinux,
+        })
     }
 
     /// Copies of the modules of a user's build, without debug information, laid out as if installed.
     fn user_modules(&self, build: &Path, release: &str) -> Result<PathBuf> {
         let order = build.join("modules.order");
         let text = fs::read_to_string(&order).unwrap_or_default();
-        let modules: Vec<&str> = text.lines().filter_map(|line| line.strip_suffix(".o")).collect();
-        let mut inputs = Inputs::new("user-modules").text("release", release).file(&step::step_path("user-modules.sh"))?;
+        let modules: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_suffix(".o"))
+            .collect();
+        let mut inputs = Inputs::new("user-modules")
+            .text("release", release)
+            .file(&step::step_path("user-modules.sh"))?;
         for module in &modules {
             inputs = inputs
                 .stamp(&build.join(format!("{module}.ko")))
-                .with_context(|| format!("{} is not built completely (make modules)", build.display()))?;
+                .with_context(|| {
+                    format!("{} is not built completely (make modules)", build.display())
+                })?;
         }
-        let dir = self.cache.artefact("user-modules", &inputs.key(), &self.progress, |shop| {
-            let toolbox = self.toolbox()?;
-            let mut task = self.progress.task("user's modules");
-            let mut command = toolbox.script("user-modules.sh");
-            command.arg(build).arg(shop.dir.join("lib/modules").join(release));
-            step::run("copying", command, &mut shop.log, Deadline::BUILD, &mut task, &mut |_, _| {})
-        })?;
+        let dir = self
+            .cache
+            .artefact("user-modules", &inputs.key(), &self.progress, |shop| {
+                let toolbox = self.toolbox()?;
+                let mut task = self.progress.task("user's modules");
+                let mut command = toolbox.script("user-modules.sh");
+                command
+                    .arg(build)
+                    .arg(shop.dir.join("lib/modules").join(release));
+                step::run(
+                    "copying",
+                    command,
+                    &mut shop.log,
+                    Deadline::BUILD,
+                    &mut task,
+                    &mut |_, _| {},
+                )
+            })?;
         Ok(dir.join("lib/modules").join(release))
     }
 }
@@ -115,15 +150,26 @@ struct Found {
 impl Found {
     fn at(path: &Path) -> Result<Self> {
         let shown = path.display();
-        let path = path.canonicalize().with_context(|| format!("no kernel at {shown}"))?;
+        let path = path
+            .canonicalize()
+            .with_context(|| format!("no kernel at {shown}"))?;
         if path.is_file() {
-            let build = path.ancestors().nth(4).filter(|dir| dir.join(IMAGE) == path && is_build(dir));
-            return Ok(Found { build: build.map(Path::to_owned), image: path });
+            let build = path
+                .ancestors()
+                .nth(4)
+                .filter(|dir| dir.join(IMAGE) == path && is_build(dir));
+            return Ok(Found {
+                build: build.map(Path::to_owned),
+                image: path,
+            });
         }
         let image = path.join(IMAGE);
         let source = path.join("Kbuild").exists() && path.join("Kconfig").exists();
         if image.is_file() && is_build(&path) {
-            return Ok(Found { image, build: Some(path) });
+            return Ok(Found {
+                image,
+                build: Some(path),
+            });
         }
         if source || is_build(&path) {
             bail!(
@@ -157,13 +203,18 @@ fn check_symbols(config: &Config, side: Side, path: &Path) -> Result<()> {
     let mut missing = Vec::new();
     for name in side.requirements() {
         let list = Path::new(HERE).join("kernel").join(name);
-        let text = fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
+        let text =
+            fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
         missing.extend(config.missing(&Config::parse(&text)));
     }
     if missing.is_empty() {
         return Ok(());
     }
-    bail!("the kernel {} lacks what the pair needs; set and build again:\n  {}", path.display(), missing.join("\n  "))
+    bail!(
+        "the kernel {} lacks what the pair needs; set and build again:\n  {}",
+        path.display(),
+        missing.join("\n  ")
+    )
 }
 
 /// The release in the banner that every kernel carries.
@@ -204,14 +255,19 @@ mod tests {
     fn what_is_not_a_kernel_is_refused_in_words() {
         let dir = tempfile::tempdir().unwrap();
         let message = |path: &Path| match Found::at(path) {
-            Ok(found) => check_image(path, &fs::read(found.image).unwrap()).unwrap_err().to_string(),
+            Ok(found) => check_image(path, &fs::read(found.image).unwrap())
+                .unwrap_err()
+                .to_string(),
             Err(error) => format!("{error:#}"),
         };
         assert!(message(&dir.path().join("absent")).contains("no kernel at"));
         assert!(message(dir.path()).contains("is not a kernel"));
-        for (contents, word) in
-            [(&b"hello"[..], "not an arm64"), (b"\x7fELF", "vmlinux"), (b"\x1f\x8b", "compressed"), (b"", "not an arm64")]
-        {
+        for (contents, word) in [
+            (&b"hello"[..], "not an arm64"),
+            (b"\x7fELF", "vmlinux"),
+            (b"\x1f\x8b", "compressed"),
+            (b"", "not an arm64"),
+        ] {
             let file = dir.path().join("file");
             fs::write(&file, contents).unwrap();
             assert!(message(&file).contains(word), "{word}");
@@ -226,7 +282,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         built(dir.path(), "");
         let real = dir.path().canonicalize().unwrap();
-        assert_eq!(Found::at(&dir.path().join(IMAGE)).unwrap().build, Some(real.clone()));
+        assert_eq!(
+            Found::at(&dir.path().join(IMAGE)).unwrap().build,
+            Some(real.clone())
+        );
         assert_eq!(Found::at(dir.path()).unwrap().build, Some(real));
         let alone = dir.path().join("Image");
         fs::write(&alone, image()).unwrap();
@@ -241,8 +300,17 @@ mod tests {
 
     #[test]
     fn a_lacking_kernel_is_told_what_it_lacks() {
-        let text = check_symbols(&Config::parse("CONFIG_DW_EDMA=m\n"), Side::Ep, Path::new("/k")).unwrap_err().to_string();
-        assert!(text.contains("CONFIG_DW_EDMA=y") && text.contains("CONFIG_PCIE_RCAR_GEN4_EP=y"), "{text}");
+        let text = check_symbols(
+            &Config::parse("CONFIG_DW_EDMA=m\n"),
+            Side::Ep,
+            Path::new("/k"),
+        )
+        .unwrap_err()
+        .to_string();
+        assert!(
+            text.contains("CONFIG_DW_EDMA=y") && text.contains("CONFIG_PCIE_RCAR_GEN4_EP=y"),
+            "{text}"
+        );
         assert!(!text.contains("CONFIG_PCI_ENDPOINT_TEST"), "{text}");
     }
 

@@ -1,18 +1,20 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 OR MIT
 #
-# agent.sh SOURCE VENDOR PROGRAM
+# agent.sh SOURCE VENDOR DIR
 #
-# Compiles the agent's bin `init` to a static arm64 PROGRAM, offline: VENDOR holds what it depends on.
+# Compiles the agent's programs, static for arm64, into DIR, offline: VENDOR holds what they depend on.
 set -eu
 umask 022
-source=$1 vendor=$2 program=$3
+source=$1 vendor=$2 dir=$3
 
 cd "$source"
 export CARGO_HOME="$source/.cargo-home"
 target=aarch64-unknown-linux-gnu
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static'
-cargo build --release --offline --locked --target "$target" --target-dir "$source/target" --bin init \
+cargo build --release --offline --locked --target "$target" --target-dir "$source/target" --bins \
     --config 'source.crates-io.replace-with="vendored"' --config "source.vendored.directory='$vendor'"
-cp "target/$target/release/init" "$program"
+for program in init mmio; do
+    cp "target/$target/release/$program" "$dir/$program"
+done

@@ -9,7 +9,7 @@ set -eu
 umask 022
 root=$1 overlay=$2 image=$3
 
-rm -rf "$root"/usr/share/zoneinfo "$root"/usr/share/doc "$root"/usr/share/perl5 "$root"/usr/share/bash-completion
+rm -rf "$root"/usr/share/doc "$root"/usr/share/perl5 "$root"/usr/share/bash-completion
 mkdir -p "$root/dev" "$root/proc" "$root/sys" "$root/mnt" "$root/home"
 cp -R "$overlay/." "$root/"
 ln -sf /proc/self/mounts "$root/etc/mtab"
