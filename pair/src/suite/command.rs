@@ -80,7 +80,6 @@ pub fn list() -> Result<Exit, Failure> {
 /// # Errors
 /// A suite or a pattern that is wrong; artefacts that cannot be had; an interruption, after the files are written.
 pub fn test(args: &TestArgs, options_for: OptionsFor) -> Result<Exit, Failure> {
-    let _hold = Hold::new();
     let tier = if args.soak { Tier::Soak } else { Tier::Ci };
     let cases = schedule(select(discover(&root())?, &args.patterns, tier)?);
     for path in [&args.junit, &args.json].into_iter().flatten() {
@@ -115,6 +114,8 @@ pub fn test(args: &TestArgs, options_for: OptionsFor) -> Result<Exit, Failure> {
         ..Report::default()
     };
 
+    // From here on a signal ends the run in order, with the results of what ran.
+    let _hold = Hold::new();
     eprintln!("pair: logs go to {}", plan.directory.display());
     let result = run(
         &plan,

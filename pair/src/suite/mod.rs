@@ -12,6 +12,7 @@ pub mod report;
 pub mod schedule;
 pub mod script;
 pub mod select;
+pub mod splat;
 pub mod verdict;
 
 use crate::status::{Exit, Failure};
@@ -19,6 +20,7 @@ use case::{Boot, BootKey, Case};
 use ktap::Ktap;
 use report::{Record, Report};
 use script::{read_end, Script};
+use splat::Consoles;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -146,9 +148,16 @@ struct Bench<'a, B: Booter> {
     progress: &'a dyn Fn(&str),
     report: &'a mut Report,
     /// The pair that is up.
-    slot: Option<(BootKey, B::Pair)>,
+    slot: Option<Slot<B::Pair>>,
     /// Pairs that did not boot: how often in a row, and why at last.
     boot_failures: Vec<(BootKey, u32, Failure)>,
+}
+
+/// A pair that is up.
+struct Slot<P> {
+    key: BootKey,
+    pair: P,
+    consoles: Consoles,
 }
 
 impl<B: Booter> Bench<'_, B> {
@@ -204,7 +213,7 @@ impl<B: Booter> Bench<'_, B> {
                 let mut environment = self.plan.environment.clone();
                 environment.push(("CASE".into(), case.name.clone().into()));
                 environment.push(("SPIDER_PAIR_RUNS".into(), directory.join("runs").into()));
-                let pair = self.slot.as_ref().map(|(_, pair)| pair);
+                let pair = self.slot.as_ref().map(|slot| &slot.pair);
                 if let Some(pair) = pair {
                     environment.extend(pair.env());
                     evidence.push(pair.dir().to_owned());
@@ -225,14 +234,22 @@ impl<B: Booter> Bench<'_, B> {
             }
         };
         let time = begun.elapsed();
-        let hurt = !matches!(end, End::Exited(_));
-        if hurt || matches!(case.boot, Boot::Own(_)) {
-            self.slot = None;
-        }
+        let complaint = self
+            .slot
+            .as_mut()
+            .and_then(|slot| slot.consoles.complaint());
+        let end = match (end, complaint) {
+            (End::Exited(_), Some(complaint)) => End::Broken(Exit::Fail, complaint),
+            (end, _) => end,
+        };
         // Removed only if the case left nothing in it.
         let _ = std::fs::remove_dir(&directory);
         let output = read_end(&log).unwrap_or_default();
         let verdict = Verdict::of(end, &output, case.xfail.as_ref());
+        // A case that failed may have left anything in its pair.
+        if verdict.is_failure() || matches!(case.boot, Boot::Own(_)) {
+            self.slot = None;
+        }
         if log.exists() {
             evidence.insert(0, log.clone());
         }
@@ -267,7 +284,7 @@ impl<B: Booter> Bench<'_, B> {
                 key
             }
             Boot::Shared(key) => {
-                let usable = |(up, pair): &(BootKey, B::Pair)| up == key && pair.health().is_ok();
+                let usable = |slot: &Slot<B::Pair>| slot.key == *key && slot.pair.health().is_ok();
                 if self.slot.as_ref().is_some_and(usable) {
                     return Ok(());
                 }
@@ -294,7 +311,12 @@ impl<B: Booter> Bench<'_, B> {
                 if let Some(at) = known {
                     self.boot_failures.remove(at);
                 }
-                self.slot = Some((key.clone(), pair));
+                let consoles = Consoles::new(pair.dir());
+                self.slot = Some(Slot {
+                    key: key.clone(),
+                    pair,
+                    consoles,
+                });
                 Ok(())
             }
             (Err(failure), Some(at)) => {

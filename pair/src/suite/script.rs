@@ -86,9 +86,9 @@ impl Script {
         std::fs::create_dir_all(&self.directory)?;
         let log = File::options().create(true).append(true).open(&self.log)?;
         let mut command = Command::new("bash");
-        self.hidden
-            .iter()
-            .for_each(|name| drop(command.env_remove(name)));
+        for name in &self.hidden {
+            command.env_remove(name);
+        }
         command
             .arg(&self.path)
             .envs(self.environment.iter().map(|(name, value)| (name, value)));

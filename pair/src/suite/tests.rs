@@ -172,6 +172,22 @@ fn a_dead_pair_fails_its_case_and_the_next_one_boots_afresh() {
 }
 
 #[test]
+fn a_kernels_complaint_fails_the_case_that_provoked_it() {
+    let cut = "echo '[ 1.0] ------------[ cut here ]------------' >>$PAIR_DIR/ep.log; true";
+    let done = once(&[("a.warn", &format!("# W\n{cut}")), ("b.next", "# N\ntrue")]);
+    assert!(
+        done.ktap.contains("# a.warn: ep.log has a complaint"),
+        "{}",
+        done.ktap
+    );
+    assert!(
+        done.ktap.ends_with("not ok 1 a.warn\nok 2 b.next\n"),
+        "{}",
+        done.ktap
+    );
+}
+
+#[test]
 fn a_timed_out_case_does_not_hand_its_pair_on() {
     let done = once(&[
         ("a.slow", "# S\n# timeout: 1\nsleep 30"),
