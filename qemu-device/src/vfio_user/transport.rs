@@ -6,6 +6,7 @@
 //! message for a short while before it sleeps. Posted writes come in bursts: one recvmsg(2) takes in as
 //! many as there are.
 
+mod patience;
 mod scm;
 
 use std::collections::VecDeque;
@@ -13,21 +14,15 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{send, MsgFlags};
 use thiserror::Error;
 use zerocopy::FromBytes;
 
+use self::patience::Patience;
 use self::scm::{Control, Received};
 use super::wire::{Header, HEADER_SIZE, MAX_MESSAGE_FDS, MAX_MESSAGE_SIZE};
-
-/// How long to look for a message before sleeping.
-const SPIN: Duration = Duration::from_micros(100);
-
-/// After so many looks in vain in a row, sleep at once until messages come faster again.
-const SPIN_MISSES: u32 = 16;
 
 /// The receive buffer to start with, in bytes: a few hundred posted writes.
 const BUFFER_SIZE: usize = 16 << 10;
@@ -89,7 +84,7 @@ impl Transport {
             received: 0,
             fds: VecDeque::new(),
             control: Box::default(),
-            patience: Patience::default(),
+            patience: Patience::new(),
         }
     }
 
@@ -213,59 +208,6 @@ impl Drop for Transport {
     fn drop(&mut self) {
         // The only failure is that the client closed it first.
         let _ = self.stream.shutdown(Shutdown::Both);
-    }
-}
-
-/// Decides whether to look for a message before sleeping, and looks.
-///
-/// Waking a sleeping thread takes about as long as the rest of a register read. But looking costs a
-/// CPU, so it lasts [`SPIN`] at most and is given up while it does not pay.
-struct Patience {
-    misses: u32,
-    /// When the last message was done with.
-    since: Instant,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            misses: 0,
-            since: Instant::now(),
-        }
-    }
-}
-
-impl Patience {
-    /// Returns when there is something to receive, or when it is time to sleep.
-    fn wait(&mut self, stream: &UnixStream) {
-        self.since = Instant::now();
-        if self.misses >= SPIN_MISSES {
-            return;
-        }
-        loop {
-            // FIONREAD, not MSG_PEEK: it does not contend with the sender for the receive queue.
-            let mut available: libc::c_int = 0;
-            // SAFETY: FIONREAD stores one int.
-            let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::FIONREAD, &mut available) };
-            if result != 0 || available > 0 {
-                self.misses = 0;
-                return;
-            }
-            if self.since.elapsed() >= SPIN {
-                self.misses += 1;
-                return;
-            }
-            for _ in 0..8 {
-                std::hint::spin_loop();
-            }
-        }
-    }
-
-    /// A message came. If it was soon after the one before, looking would have paid.
-    fn arrived(&mut self) {
-        if self.misses >= SPIN_MISSES && self.since.elapsed() < 2 * SPIN {
-            self.misses = 0;
-        }
     }
 }
 
