@@ -5,7 +5,7 @@ set -eu
 
 configfs=/sys/kernel/config/pci_ep
 controller=$(echo $configfs/controllers/*.pcie-ep)
-[ -d "$controller" ] || { echo "no endpoint controller in $configfs/controllers: did bridge.ko bind?" >&2; exit 1; }
+[ -d "$controller" ] || { echo "no endpoint controller in $configfs/controllers: did spider_bridge.ko bind?" >&2; exit 1; }
 
 function=$configfs/functions/pci_epf_test/func1
 mkdir "$function"

@@ -13,7 +13,7 @@ pub const PROGRAM: &str = "qemu-system-aarch64";
 /// QEMU's name of the function on the RC's root port.
 pub const FUNCTION_ID: &str = "function";
 /// QEMU's name of that root port. It is the first bridge, so its secondary bus is 01.
-pub const ROOT_PORT_ID: &str = "slot";
+pub const ROOT_PORT_ID: &str = "root-port";
 /// The function's address in the RC guest.
 pub const FUNCTION_ADDRESS: &str = "0000:01:00.0";
 /// What a shell in the RC guest runs to switch the function's slot off, which unplugs it at once.
@@ -76,9 +76,6 @@ pub fn arguments(side: Side, options: &Options, files: &Files, sockets: &Sockets
         arguments.push(option.into());
         arguments.push(value.as_ref().into());
     };
-    let socket = |path: &Path, id: &str, more: &str| {
-        format!("socket,id={id},path={}{more}", escape(&path.to_string_lossy()))
-    };
     let memory = options.memory[side];
     push("-name", &format!("{side},debug-threads=on"));
     push("-machine", &"virt,gic-version=3,its=on,memory-backend=ram");
@@ -97,7 +94,8 @@ pub fn arguments(side: Side, options: &Options, files: &Files, sockets: &Sockets
     push("-drive", &format!("if=none,id=root,format=raw,readonly=on,file={rootfs}"));
     push("-device", &"virtio-blk-pci,drive=root");
     push("-device", &"virtio-rng-pci");
-    push("-chardev", &socket(&sockets.vhost(side), "vsock", ""));
+    let vhost = escape(&sockets.vhost(side).to_string_lossy());
+    push("-chardev", &format!("socket,id=vsock,path={vhost}"));
     push("-device", &"vhost-user-vsock-pci,chardev=vsock");
     match side {
         Side::Ep => {
@@ -109,12 +107,11 @@ pub fn arguments(side: Side, options: &Options, files: &Files, sockets: &Sockets
     // The runner reads stdout all the time, so the guest never waits for its console.
     push("-chardev", &"stdio,id=serial,signal=off");
     push("-serial", &"chardev:serial");
-    for (id, path) in [("qmp", sockets.qmp(side)), ("monitor", sockets.monitor(side))] {
-        push("-chardev", &socket(&path, id, ",server=on,wait=off"));
-        push("-mon", &format!("chardev={id},mode=control"));
+    for path in [sockets.qmp(side), sockets.monitor(side)] {
+        push("-qmp", &server(&path));
     }
     if options.stopped(side) {
-        push("-gdb", &gdb_server(&sockets.gdb(side)));
+        push("-gdb", &server(&sockets.gdb(side)));
         arguments.push("-S".into());
     }
     arguments.extend(["-nodefaults".into(), "-no-user-config".into()]);
@@ -122,8 +119,8 @@ pub fn arguments(side: Side, options: &Options, files: &Files, sockets: &Sockets
     arguments
 }
 
-/// Where QEMU's gdb stub is to listen, as `-gdb` and the monitor's `gdbserver` take it.
-pub fn gdb_server(socket: &Path) -> String {
+/// A socket on which QEMU listens: for a monitor, or as `-gdb` and the monitor's `gdbserver` take it.
+pub fn server(socket: &Path) -> String {
     format!("unix:{},server=on,wait=off", escape(&socket.to_string_lossy()))
 }
 

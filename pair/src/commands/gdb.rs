@@ -59,7 +59,7 @@ fn open_stub(sockets: &Sockets, side: Side) -> Result<(), Failure> {
     };
     let stream = UnixStream::connect(sockets.monitor(side)).map_err(|error| cannot(error.into()))?;
     let monitor = qmp::Client::new(stream, |_| ()).map_err(cannot)?;
-    let server = qemu::gdb_server(&sockets.gdb(side));
+    let server = qemu::server(&sockets.gdb(side));
     let said = monitor.human(&format!("gdbserver {server}")).map_err(cannot)?;
     if sockets.gdb(side).exists() {
         return Ok(());
