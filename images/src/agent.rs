@@ -41,7 +41,7 @@ impl Images {
                 fs::copy(&path, &to).with_context(|| format!("cannot copy {}", path.display()))?;
             }
             let mut command = toolbox.script("agent.sh");
-            command.arg(&copy).arg(&vendor).arg(&shop.dir);
+            command.arg(&copy).arg(&vendor).arg(shop.dir);
             compile(command, shop, &mut task)?;
             fs::remove_dir_all(&copy)
                 .with_context(|| format!("cannot remove {}", copy.display()))?;

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, Context, Result};
+use anyhow::{anyhow, bail, Context, Result};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
@@ -214,26 +214,29 @@ impl Cache {
             Ok(()) => Ok(finished),
             Err(error) => {
                 let _ = fs::remove_dir_all(&partial);
-                Err(error.context(failure(name, &log_path)))
+                Err(anyhow!(
+                    "cannot make the {name}: {error:#}{}",
+                    end_of(&log_path)
+                ))
             }
         }
     }
 }
 
-/// What the user reads first when a build failed: where the whole log is, and how it ends.
-fn failure(name: &str, log: &Path) -> String {
+/// Where a failed step's log is and how it ends, for the user to read below the reason.
+fn end_of(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text
         .lines()
         .filter(|line| !line.starts_with("dlstatus:"))
         .collect();
+    if lines.is_empty() {
+        return String::new();
+    }
     let tail = &lines[lines.len().saturating_sub(20)..];
     let tail: String = tail.iter().map(|line| format!("\n  | {line}")).collect();
-    format!(
-        "building the {name} failed; its log is {}{tail}",
-        log.display()
-    )
+    format!("\nIts log, {}, ends so:{tail}", log.display())
 }
 
 /// Waits for the lock on a name's shelf and says so if it has to.

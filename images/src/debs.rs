@@ -57,6 +57,7 @@ pub fn package_list(text: &str) -> Vec<String> {
 /// An apt of our own, every file of it below one directory.
 pub struct Apt {
     dir: PathBuf,
+    mirror: String,
 }
 
 impl Apt {
@@ -93,6 +94,7 @@ impl Apt {
         )?;
         Ok(Apt {
             dir: dir.to_owned(),
+            mirror,
         })
     }
 
@@ -111,24 +113,10 @@ impl Apt {
     ) -> Result<()> {
         let mut command = step::script("download.sh");
         command
-            .env("APT_CONFIG", self.dir.join("apt.conf"))
-            .arg(&self.dir);
-        if alone {
-            command.arg("--alone");
-        }
-        command.args(packages);
-        step::run(
-            "downloading packages",
-            command,
-            &mut shop.log,
-            Deadline::DOWNLOAD,
-            task,
-            &mut |line, task| {
-                if let Some(percent) = download_percent(line) {
-                    task.say(&format!("downloading packages: {percent} %"));
-                }
-            },
-        )
+            .arg(&self.dir)
+            .args(alone.then_some("--alone"))
+            .args(packages);
+        self.fetch(command, shop, task).map(drop)
     }
 
     /// Runs a script of `steps` with this configuration and hands back the lines that it marks as answers, `= …`.
@@ -140,24 +128,39 @@ impl Apt {
         task: &mut Task,
     ) -> Result<Vec<String>> {
         let mut command = step::script(script);
-        command
-            .env("APT_CONFIG", self.dir.join("apt.conf"))
-            .arg(&self.dir)
-            .args(arguments);
+        command.arg(&self.dir).args(arguments);
+        self.fetch(command, shop, task)
+    }
+
+    fn fetch(
+        &self,
+        mut command: Command,
+        shop: &mut Workshop,
+        task: &mut Task,
+    ) -> Result<Vec<String>> {
+        command.env("APT_CONFIG", self.dir.join("apt.conf"));
         let mut answers = Vec::new();
+        let mut on_line = |line: &str, task: &mut Task| {
+            if let Some(percent) = download_percent(line) {
+                task.say(&format!("downloading packages: {percent} %"));
+            }
+            answers.extend(line.strip_prefix("= ").map(str::to_owned));
+        };
         step::run(
-            "downloading",
+            "downloading packages",
             command,
             &mut shop.log,
             Deadline::DOWNLOAD,
             task,
-            &mut |line, task| {
-                if let Some(percent) = download_percent(line) {
-                    task.say(&format!("downloading: {percent} %"));
-                }
-                answers.extend(line.strip_prefix("= ").map(str::to_owned));
-            },
-        )?;
+            &mut on_line,
+        )
+        .with_context(|| {
+            format!(
+                "from {} ({} names another mirror)",
+                self.mirror,
+                mirror::VARIABLE
+            )
+        })?;
         Ok(answers)
     }
 
@@ -241,6 +244,7 @@ fn configuration(dir: &Path, architecture: &str, foreign: &[&str], host: &str) -
          APT::Architectures {{ {architectures}}};\n\
          APT::Install-Recommends \"false\";\n\
          APT::Sandbox::User \"root\";\n\
+         APT::Update::Error-Mode \"any\";\n\
          Acquire::Languages \"none\";\n\
          Acquire::Retries \"3\";\n\
          Acquire::http::Timeout \"30\";\n\

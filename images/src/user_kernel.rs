@@ -171,7 +171,7 @@ impl Found {
                 build: Some(path),
             });
         }
-        if source || is_build(&path) {
+        if source || path.join(".config").exists() {
             bail!(
                 "{shown} has no {IMAGE}: build it first (make ARCH=arm64 LLVM=1 Image modules), or name the \
                  directory that it was built in (O=)"
