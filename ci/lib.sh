@@ -83,3 +83,94 @@ epc() {
 # The function's place on the RC, behind its root port.
 # shellcheck disable=SC2034
 FUNCTION=0000:01:00.0
+
+# --- A `pair` that the case runs itself (boot: none)
+
+# Sockets of this case's runs are in a place of their own, so that what is left behind can be seen. Paths of sockets
+# have 107 bytes: it is short.
+own_runtime() {
+    XDG_RUNTIME_DIR=$(mktemp -d /tmp/pair-ci.XXXXXX)
+    export XDG_RUNTIME_DIR
+    trap 'rm -rf "$XDG_RUNTIME_DIR"' EXIT
+}
+
+# pair_run STATUS ARGUMENT…: `pair run ARGUMENT…` ends with STATUS and leaves nothing running; what it said is in ./said.
+pair_run() {
+    local wanted=$1 status=0
+    shift
+    echo "\$ pair run $*"
+    "$PAIR" run "$@" >said 2>&1 </dev/null || status=$?
+    cat said
+    same "the exit status of pair run $*" "$wanted" "$status"
+    nothing_left
+}
+
+# pair_start ARGUMENT…: `pair run ARGUMENT…` in a process group of its own, $pair_pid; what it says goes to ./said.
+pair_start() {
+    echo "\$ pair run $* &"
+    # A background job of a shell ignores SIGINT, and so would its children.
+    setsid env --default-signal=INT "$PAIR" run "$@" >said 2>&1 </dev/null &
+    pair_pid=$!
+    trap 'kill -KILL -- "-$pair_pid" 2>/dev/null; rm -rf "${XDG_RUNTIME_DIR:?}"' EXIT
+}
+
+# pair_ends STATUS SECONDS: the `pair` that was started ends with STATUS within SECONDS, and leaves nothing running.
+pair_ends() {
+    local wanted=$1 status=0
+    wait_for "$2" 'pair to end' eval "! kill -0 $pair_pid"
+    wait "$pair_pid" || status=$?
+    cat said
+    same "pair's exit status" "$wanted" "$status"
+    nothing_left
+}
+
+# says TEXT: `pair` said it.
+says() {
+    grep -qF -- "$1" said || fail "pair did not say \"$1\""
+}
+
+# run_up: the pair that was started has its function probed; its directory is then $run, its sockets' $sockets.
+run_up() {
+    wait_for 90 'the pair to be up' grep -qE 'function probed|pair is up|in all' said
+    run=$(readlink -f "$SPIDER_PAIR_RUNS/latest")
+    sockets=$(sed -nE 's/.*"sockets": "([^"]+)".*/\1/p' "$run/run.json")
+    [ -d "$sockets" ] || fail "run.json names no directory of sockets"
+}
+
+# descendants: the processes that carry this case's environment, other than the case's own shells.
+descendants() {
+    local environ pid
+    for environ in /proc/[0-9]*/environ; do
+        pid=${environ#/proc/}
+        pid=${pid%/environ}
+        case $pid in $$ | "$BASHPID" | "$PPID") continue ;; esac
+        [ "$(ps -o ppid= -p "$pid" 2>/dev/null | tr -d ' ')" != "$$" ] || [ "$(ps -o comm= -p "$pid")" != bash ] || continue
+        if tr '\0' '\n' 2>/dev/null <"$environ" | grep -qxF "SPIDER_PAIR_RUNS=$SPIDER_PAIR_RUNS"; then
+            ps -o pid=,args= -p "$pid" | cut -c1-160
+        fi
+    done
+}
+
+# nothing_left: no process of the case's pairs runs, and no directory of sockets is there. SIGKILL takes a moment.
+nothing_left() {
+    local left deadline=$((SECONDS + 5))
+    while left=$(descendants | grep -v -e ' ps -o' -e ' tr ' -e ' grep ' || true) && [ -n "$left" ]; do
+        [ "$SECONDS" -lt "$deadline" ] || fail "still running: $left"
+        sleep 0.2
+    done
+    left=$(find "${XDG_RUNTIME_DIR:?}" -mindepth 2 -maxdepth 2 2>/dev/null || true)
+    [ -z "$left" ] || fail "left behind: $left"
+}
+
+# logs_kept: the newest run has its logs.
+logs_kept() {
+    local log
+    for log in ep.log rc.log device.log timeline.log result.json commands.sh; do
+        [ -f "$SPIDER_PAIR_RUNS/latest/$log" ] || fail "$log of the run is lost"
+    done
+}
+
+# process_of NAME SIDE: the process of the started pair whose command line names NAME and this side's sockets.
+process_of() {
+    pgrep -f -- "$1.*$sockets/${2:-}" | head -1
+}

@@ -6,6 +6,9 @@ use crate::status::Failure;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use std::path::Path;
 
+/// Scripts below the suite's root that are no cases: they measure, and have nothing to pass or fail.
+const BENCHMARKS: &str = "bench";
+
 /// Every case below `root`, by name: `root/<suite>/<case>.sh` is `<suite>.<case>`.
 ///
 /// # Errors
@@ -25,7 +28,10 @@ pub fn discover(root: &Path) -> Result<Vec<Case>, Failure> {
         Ok(paths)
     };
     let (mut cases, mut errors) = (vec![], vec![]);
-    for suite in list(root)?.iter().filter(|path| path.is_dir()) {
+    for suite in list(root)?
+        .iter()
+        .filter(|path| path.is_dir() && !path.ends_with(BENCHMARKS))
+    {
         for script in list(suite)?
             .iter()
             .filter(|path| path.extension().is_some_and(|end| end == "sh"))
@@ -106,6 +112,7 @@ mod tests {
             ("vntb/ntb-test.perf.sh", "# N\n"),
             ("vntb/README.md", "not a case"),
             ("lib.sh", "not a case"),
+            ("bench/pair.sh", "not a case"),
         ];
         for (path, text) in scripts {
             let path = root.path().join(path);

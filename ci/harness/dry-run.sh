@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+# --dry-run prints command lines that boot both guests when a shell runs them, and boots nothing itself.
+#
+# boot: none
+# timeout: 180
+. "$SUITE/lib.sh"
+own_runtime
+
+"$PAIR" run --dry-run --function epf-test >lines 2>said </dev/null || fail "pair run --dry-run failed: $(cat said)"
+cat lines
+sh -n lines || fail 'a shell cannot read the lines'
+for word in qemu-device qemu-system-aarch64 vhost-device-vsock; do
+    grep -q "$word" lines || fail "no line starts $word"
+done
+nothing_left
+
+echo '=== a shell runs them'
+setsid sh lines >console 2>&1 </dev/null &
+group=$!
+trap 'kill -KILL -- "-$group" 2>/dev/null; rm -rf "${XDG_RUNTIME_DIR:?}"' EXIT
+both_up() { [ "$(grep -ac 'Linux version' console)" -ge 2 ]; }
+wait_for 60 'both kernels to greet' both_up
+kill -KILL -- "-$group"
+wait "$group" || true
+rm -f lines console said
