@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{bail, Context, Result};
 
+use crate::debs::RELEASE;
 use crate::step;
 
 /// The environment variable that names a mirror, as the address of its `debian` directory.
@@ -25,47 +26,51 @@ pub fn choose() -> Result<String> {
     {
         return checked(&named);
     }
-    let mut command = Command::new("apt-get");
-    command.args(["indextargets", "--format", FORMAT]);
-    step::clean_environment(&mut command);
-    let targets = step::output(command).context("cannot ask the host's apt for its mirrors")?;
-    match select(&targets) {
-        Some(mirror) => checked(mirror),
-        None => bail!("the host's apt uses no Debian archive: set {VARIABLE} to the address of one (…/debian)"),
+    let found = match select(&ask(&["indextargets", "--format", FORMAT])?) {
+        Some(mirror) => Some(mirror),
+        None => select_by_address(&ask(&["update", "--print-uris"])?),
+    };
+    match found {
+        Some(mirror) => checked(&mirror),
+        None => bail!(
+            "the host's apt uses no Debian archive: set {VARIABLE} to the address of one (…/debian)"
+        ),
     }
 }
 
-/// Debian's main archive among the host's. Origin and label tell it apart from security updates and from other
-/// vendors; they are known only after an `apt-get update`, so the shape of the address has to do before.
-fn select(targets: &str) -> Option<&str> {
-    let candidates = || {
-        targets.lines().filter_map(|line| {
+fn ask(question: &[&str]) -> Result<String> {
+    let mut command = Command::new("apt-get");
+    step::clean_environment(command.args(question));
+    step::output(command).context("cannot ask the host's apt for its mirrors")
+}
+
+/// Debian's main archive among the host's: origin and label tell it apart from security updates and from other
+/// vendors. One that serves the wanted release already is preferred.
+fn select(targets: &str) -> Option<String> {
+    let candidates: Vec<(&str, &str)> = targets
+        .lines()
+        .filter_map(|line| {
             let fields: Vec<&str> = line.split('\t').collect();
-            let &[created_by, origin, label, component, release, uri] = fields.as_slice() else {
-                return None;
-            };
-            (created_by == "Packages" && component == "main")
-                .then_some((origin, label, release, uri))
+            match fields.as_slice() {
+                ["Packages", "Debian", "Debian", "main", release, uri] => Some((*release, *uri)),
+                _ => None,
+            }
         })
-    };
-    let by_label = |wanted_release: Option<&str>| {
-        candidates()
-            .find(|&(origin, label, release, _)| {
-                origin == "Debian"
-                    && label == "Debian"
-                    && wanted_release.is_none_or(|wanted| release == wanted)
-            })
-            .map(|(.., uri)| uri)
-    };
-    by_label(Some(crate::debs::RELEASE))
-        .or_else(|| by_label(None))
-        .or_else(|| {
-            candidates()
-                .find(|(origin, _, _, uri)| {
-                    origin.is_empty() && uri.trim_end_matches('/').ends_with("/debian")
-                })
-                .map(|(.., uri)| uri)
-        })
+        .collect();
+    let wanted = candidates.iter().find(|(release, _)| *release == RELEASE);
+    wanted
+        .or(candidates.first())
+        .map(|(_, uri)| (*uri).to_owned())
+}
+
+/// Before the first `apt-get update` there are no labels: what it would fetch has to do, `'URI' FILE SIZE`, and the
+/// archive's customary name.
+fn select_by_address(uris: &str) -> Option<String> {
+    uris.lines().find_map(|line| {
+        let uri = line.strip_prefix('\'')?.split('\'').next()?;
+        let (archive, _) = uri.split_once("/dists/")?;
+        archive.ends_with("/debian").then(|| archive.to_owned())
+    })
 }
 
 /// Refuses what would not survive in a sources.list line.
@@ -89,22 +94,35 @@ mod tests {
             Packages\tDebian\tDebian-Security\tmain\tbookworm-security\thttp://mirror.example/debian-security/\n\
             Packages\tDebian\tDebian\tcontrib\tbookworm\thttp://contrib.example/debian/\n\
             Packages\tDebian\tDebian\tmain\tbookworm\thttp://mirror.example/debian/\n";
-        assert_eq!(select(targets), Some("http://mirror.example/debian/"));
+        assert_eq!(
+            select(targets).as_deref(),
+            Some("http://mirror.example/debian/")
+        );
     }
 
     #[test]
     fn the_wanted_release_wins() {
         let targets = "Packages\tDebian\tDebian\tmain\tbookworm\thttp://old.example/debian/\n\
             Packages\tDebian\tDebian\tmain\ttrixie\thttp://new.example/debian/\n";
-        assert_eq!(select(targets), Some("http://new.example/debian/"));
+        assert_eq!(
+            select(targets).as_deref(),
+            Some("http://new.example/debian/")
+        );
     }
 
     #[test]
     fn before_the_first_update_the_address_has_to_do() {
-        let targets =
-            "Packages\t\t\tmain\tbookworm-security\thttp://mirror.example/debian-security/\n\
-            Packages\t\t\tmain\tbookworm\thttp://mirror.example/debian/\n";
-        assert_eq!(select(targets), Some("http://mirror.example/debian/"));
+        let uris =
+            "'http://mirror.example/debian-security/dists/bookworm-security/InRelease' x 0 \n\
+            'http://mirror.example/debian/dists/bookworm/InRelease' y 0 \n";
+        assert_eq!(
+            select_by_address(uris).as_deref(),
+            Some("http://mirror.example/debian")
+        );
+        assert_eq!(
+            select_by_address("'http://u.example/ubuntu/dists/noble/InRelease' x 0\nE: x"),
+            None
+        );
     }
 
     #[test]

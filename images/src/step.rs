@@ -126,11 +126,7 @@ pub fn run(
     on_line: &mut dyn FnMut(&str, &mut Task),
 ) -> Result<()> {
     task.stage(what);
-    let words: Vec<_> = std::iter::once(command.get_program())
-        .chain(command.get_args())
-        .collect();
-    writeln!(log, "+ {}", words.join(OsStr::new(" ")).to_string_lossy())
-        .context("cannot write the log")?;
+    writeln!(log, "+ {}", words(&command)).context("cannot write the log")?;
     let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("cannot create a pipe")?;
     let program = command.get_program().to_string_lossy().into_owned();
     let mut child = command
@@ -190,6 +186,14 @@ pub fn run(
     Ok(())
 }
 
+/// A command as one would type it; its environment may hold secrets.
+fn words(command: &Command) -> String {
+    let words: Vec<_> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .collect();
+    words.join(OsStr::new(" ")).to_string_lossy().into_owned()
+}
+
 /// What a command prints on stdout, without the newline at its end.
 pub fn output(mut command: Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
@@ -199,7 +203,8 @@ pub fn output(mut command: Command) -> Result<String> {
         .with_context(|| format!("cannot start {program}"))?;
     if !output.status.success() {
         bail!(
-            "{command:?}: {}: {}",
+            "{}: {}: {}",
+            words(&command),
             output.status,
             String::from_utf8_lossy(&output.stderr).trim()
         );
