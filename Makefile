@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+#
+# The front door. Each target makes what is missing, once, under ~/.cache/spider-pair (README.md says more).
+#
+#   make run-pair [FUNCTION=none|epf-test] [ARGS='…']   boot both guests, a shell on the RC
+#   make test [ARGS='epf.* --junit out.xml …']          unit tests, then the boot-and-transfer suite in KTAP
+#   make gdb-ep, make gdb-rc [ARGS='-batch -ex bt']     gdb on a running guest (run it with KERNEL_VARIANT=gdb)
+#   make bench                                          the figures, as ratios within one run
+#   make lint                                           rustfmt and clippy, the kernel modules too
+
+FUNCTION ?= epf-test
+CARGO ?= cargo
+PAIR := $(CARGO) run --quiet --release --package pair --
+
+.PHONY: run-pair test unit-test suite gdb-ep gdb-rc bench lint clean
+
+# The device is a program of its own, which the runner finds beside itself.
+define build
+$(CARGO) build --release --package pair --package qemu-device
+endef
+
+run-pair:
+	@$(build)
+	@$(PAIR) run --function $(FUNCTION) $(ARGS)
+
+test: unit-test suite
+
+unit-test:
+	$(CARGO) test --release --workspace
+	$(CARGO) test --release --manifest-path guest-common/agent/Cargo.toml
+
+suite:
+	@$(build)
+	@$(PAIR) test $(ARGS)
+
+gdb-ep gdb-rc: gdb-%:
+	@$(PAIR) gdb $* $(ARGS)
+
+bench:
+	$(CARGO) bench --package qemu-device --bench vfio_user
+	ci/bench/pair.sh
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+	$(CARGO) run --quiet --release --package images -- lint
+
+clean:
+	$(CARGO) clean
+	rm -rf runs
