@@ -2,13 +2,15 @@
 
 //! What runs commands in a guest for the runner on the host.
 //!
-//! - [`wire`]: the framing, used by both sides; no operating system in it.
+//! - [`mux`]: many connections over the one virtio-serial port between runner and guest.
+//! - [`wire`]: the framing within a connection, used by both sides; no operating system in it.
 //! - [`session`]: one connection, one command, served from the guest's side over any stream.
 //! - [`process`]: a command with its own session, on pipes or on a pseudo-terminal.
 //!
 //! The binary `init` is the guest's PID 1: it makes the file system, then keeps the server of
-//! [`session`]s alive on vsock port [`wire::PORT`].
+//! [`session`]s alive.
 
+pub mod mux;
 pub mod process;
 pub mod session;
 pub mod wire;

@@ -321,7 +321,7 @@ impl Session {
                     ToGuest::Resize(size) => {
                         let _ = self.process.resize(size);
                     }
-                    ToGuest::Signal(_) | ToGuest::Ping => {}
+                    ToGuest::Signal(_) => {}
                 }
             }
             self.input.feed(&mut self.process.stdin, terminal);

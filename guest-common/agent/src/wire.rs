@@ -15,8 +15,6 @@
 use std::fmt;
 use std::io::{self, Read};
 
-/// The vsock port on which the guest listens.
-pub const PORT: u32 = 1024;
 /// What the first byte of [`Start`] has to be; raised with every change of layout.
 pub const VERSION: u8 = 1;
 /// Bytes before the payload: kind and length.
@@ -34,7 +32,6 @@ mod kind {
     pub const STDIN: u8 = 0x02;
     pub const SIGNAL: u8 = 0x03;
     pub const RESIZE: u8 = 0x04;
-    pub const PING: u8 = 0x05;
     pub const STDOUT: u8 = 0x81;
     pub const STDERR: u8 = 0x82;
     pub const CREDIT: u8 = 0x83;
@@ -130,8 +127,6 @@ pub enum ToGuest<'a> {
     Signal(u8),
     /// The terminal has a new size.
     Resize(WindowSize),
-    /// Nothing. A connection that the guest has forgotten, by a reboot, is reset when this arrives.
-    Ping,
 }
 
 /// How a command ended.
@@ -263,7 +258,6 @@ impl<'a> ToGuest<'a> {
             ToGuest::Stdin(data) => frame(out, kind::STDIN, data),
             ToGuest::Signal(signal) => frame(out, kind::SIGNAL, &[*signal]),
             ToGuest::Resize(size) => frame(out, kind::RESIZE, &size.encode()),
-            ToGuest::Ping => frame(out, kind::PING, &[]),
         }
         Ok(())
     }
@@ -279,7 +273,6 @@ impl<'a> ToGuest<'a> {
                 _ => return Err(bad(frame.kind, "no such signal")),
             },
             kind::RESIZE => ToGuest::Resize(rest.window_size()?),
-            kind::PING => ToGuest::Ping,
             other => return Err(WireError::UnknownKind(other)),
         };
         rest.end()?;
@@ -500,7 +493,6 @@ mod tests {
                 rows: 1,
                 columns: u16::MAX,
             }),
-            ToGuest::Ping,
         ];
         let mut bytes = Vec::new();
         for message in &sent {
@@ -590,7 +582,6 @@ mod tests {
             (kind::SIGNAL, b"\x41"),
             (kind::SIGNAL, b"\x02\x02"),
             (kind::RESIZE, b"\0\0\0"),
-            (kind::PING, b"\0"),
         ] {
             let result = guest(kind, payload);
             assert!(

@@ -278,7 +278,7 @@ fn an_empty_command_is_a_shell_on_standard_input() {
 fn nonsense_ends_the_session_with_a_reason() {
     for bytes in [
         &b"GET / HTTP/1.1\r\n"[..],
-        b"\x05\0\0\0\0",
+        b"\x04\x04\0\0\0abcd",
         b"\x01\x01\0\0\0\x07",
     ] {
         let mut host = Host::connect();

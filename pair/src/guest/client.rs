@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use agent::wire::{Decoder, Exit, Start, ToGuest, ToHost, CHUNK, STDIN_WINDOW};
 
-use super::{vsock, Guest, GuestError};
+use super::connect::connect;
+use super::{Guest, GuestError};
 
 /// Which of the command's streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +59,7 @@ impl Client {
                 guest: guest.name.clone(),
                 source,
             })?;
-        let stream = vsock::connect(guest, deadline)?;
+        let stream = connect(guest, deadline)?;
         let lost = |_| GuestError::Lost {
             guest: guest.name.clone(),
         };

@@ -25,8 +25,6 @@ use nix::unistd::{getpgrp, tcgetpgrp};
 use super::client::{Client, Error, Sender, Stream};
 use super::{Guest, GuestError, CONNECT_TIMEOUT};
 
-/// How often the connection is tried, in ms: a guest that rebooted resets it then.
-const PING_INTERVAL: u16 = 2000;
 /// So many ending signals in one command give up on a guest that does not react.
 const PATIENCE: u8 = 3;
 /// What a program dies of that writes to nobody.
@@ -109,21 +107,18 @@ fn pass_signals(link: Arc<Link>) -> io::Result<()> {
         set.add(signal);
     }
     set.thread_block()?;
-    let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC)?;
     thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
             let mut endings = 0;
             loop {
-                let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-                let _ = poll(&mut fds, PollTimeout::from(PING_INTERVAL));
-                let signal = match signals.read_signal() {
-                    Ok(Some(info)) => info.ssi_signo as u8,
-                    _ => 0,
+                let Ok(Some(signal)) = signals.read_signal() else {
+                    continue;
                 };
+                let signal = signal.ssi_signo as u8;
                 let sender = link.sender.get();
                 let message = match (signal, sender) {
-                    (0, _) => ToGuest::Ping,
                     (winch, _) if winch == Signal::SIGWINCH as u8 => {
                         ToGuest::Resize(window_size(io::stdout().as_fd()))
                     }

@@ -3,15 +3,17 @@
 //! What the runner does with the inside of a guest: composes what it boots from, and runs commands.
 //!
 //! - [`layer`]: the run's initramfs, written by [`cpio`];
-//! - [`vsock`]: a connection to the guest's agent;
+//! - [`relay`]: the runner's end of the guest's virtio-serial port;
+//! - [`connect`]: a connection to the guest's agent through it;
 //! - [`exec`]: a command with the caller's own standard streams (`ep`, `rc`);
 //! - [`Guest::run`]: a command whose output is collected.
 
 mod client;
+pub mod connect;
 pub mod cpio;
 pub mod exec;
 pub mod layer;
-pub mod vsock;
+pub mod relay;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -33,14 +35,14 @@ pub enum GuestError {
     NotReady {
         /// The guest's name.
         guest: String,
-        /// Where its vsock daemon takes connections.
+        /// Where its relay takes connections.
         socket: PathBuf,
         /// How long.
         waited: Duration,
         /// How the last attempt ended.
-        last: vsock::ConnectError,
+        last: connect::ConnectError,
     },
-    /// The guest or its vsock daemon went away.
+    /// The guest went away or rebooted, or the runner ended.
     #[error("guest {guest} went away before the command ended")]
     Lost {
         /// The guest's name.
@@ -101,7 +103,7 @@ pub struct Output {
     pub stderr: Vec<u8>,
 }
 
-/// A guest, as its vsock daemon shows it. It need not be up, and may come and go.
+/// A guest, as its relay shows it. It need not be up, and may come and go.
 #[derive(Debug, Clone)]
 pub struct Guest {
     name: String,
@@ -109,7 +111,7 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// The guest `name` (`ep`, `rc`) behind the daemon's Unix socket `socket`.
+    /// The guest `name` (`ep`, `rc`) behind the relay's socket `socket`.
     pub fn new(name: impl Into<String>, socket: impl Into<PathBuf>) -> Self {
         Guest {
             name: name.into(),
@@ -122,14 +124,14 @@ impl Guest {
         &self.name
     }
 
-    /// The daemon's Unix socket.
+    /// The relay's socket.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
     /// Waits until the agent takes commands: the guest has booted and loaded its modules.
     pub fn wait_ready(&self, timeout: Duration) -> Result<(), GuestError> {
-        vsock::connect(self, Instant::now() + timeout).map(drop)
+        connect::connect(self, Instant::now() + timeout).map(drop)
     }
 
     /// Runs a shell command with no input and collects what it writes.

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! A vsock daemon and a guest for the unit tests: the agent's sessions, run on the host.
+//! A relay and a guest for the unit tests: the agent's sessions, run on the host.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::thread;
+
+use agent::mux::GREETING;
 
 use super::Guest;
 
@@ -22,16 +24,7 @@ pub fn serve(session: fn(UnixStream)) -> (tempfile::TempDir, Guest) {
     thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
             thread::spawn(move || {
-                let mut line = Vec::new();
-                while line.last() != Some(&b'\n') {
-                    let mut byte = [0];
-                    if stream.read(&mut byte).unwrap_or(0) == 0 {
-                        return;
-                    }
-                    line.push(byte[0]);
-                }
-                assert_eq!(line, b"CONNECT 1024\n");
-                stream.write_all(b"OK 1073741824\n").unwrap();
+                stream.write_all(GREETING).unwrap();
                 session(stream);
             });
         }
@@ -42,7 +35,7 @@ pub fn serve(session: fn(UnixStream)) -> (tempfile::TempDir, Guest) {
 /// A socket on which nothing happens by itself.
 pub fn listen() -> (tempfile::TempDir, UnixListener, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
-    let socket = dir.path().join("vsock");
+    let socket = dir.path().join("relay");
     let listener = UnixListener::bind(&socket).unwrap();
     (dir, listener, socket)
 }

@@ -79,7 +79,7 @@ fn a_wait_names_what_it_waited_for() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("guest rc") && error.contains("no vsock daemon"),
+        error.contains("guest rc") && error.contains("nothing serves"),
         "{error}"
     );
 
@@ -89,7 +89,7 @@ fn a_wait_names_what_it_waited_for() {
         .wait_ready(Duration::from_millis(50))
         .unwrap_err()
         .to_string();
-    assert!(error.contains("does not answer"), "{error}");
+    assert!(error.contains("runner does not answer"), "{error}");
     drop(listener);
 
     std::fs::remove_file(&socket).unwrap();
@@ -99,7 +99,7 @@ fn a_wait_names_what_it_waited_for() {
         .wait_ready(Duration::from_millis(50))
         .unwrap_err()
         .to_string();
-    assert!(error.contains("nobody listens"), "{error}");
+    assert!(error.contains("agent does not answer"), "{error}");
 }
 
 fn host_frame() -> impl Strategy<Value = (u8, Vec<u8>)> {
@@ -158,7 +158,7 @@ proptest! {
             terminal: Some(WindowSize { rows, columns: 80 }),
             ..Start::default()
         };
-        let sent = [ToGuest::Start(start), ToGuest::Stdin(&data), ToGuest::Ping];
+        let sent = [ToGuest::Start(start), ToGuest::Stdin(&data)];
         let mut bytes = Vec::new();
         for message in &sent {
             message.encode(&mut bytes).unwrap();
