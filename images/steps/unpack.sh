@@ -26,6 +26,7 @@ unpack='
 for deb; do
     dpkg-deb --fsys-tarfile "$deb" |
         tar -x -C "$root" --no-same-owner --same-permissions --keep-directory-symlink --no-overwrite-dir \
+            --anchored --no-wildcards-match-slash \
             --exclude="./usr/share/doc/*" --exclude="./usr/share/man/*" --exclude="./usr/share/info/*" \
             --exclude="./usr/share/locale/*" --exclude="./usr/share/lintian/*" --exclude="./usr/share/zoneinfo/*" \
             --exclude="./usr/src/rustc-*/compiler" --exclude="./usr/src/rustc-*/src" \
