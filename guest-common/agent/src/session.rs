@@ -61,7 +61,11 @@ impl From<WireError> for SessionError {
 
 impl From<io::Error> for SessionError {
     fn from(error: io::Error) -> Self {
-        SessionError::Io(error)
+        match error.kind() {
+            // A host that hangs up without reading to the end.
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => SessionError::Lost,
+            _ => SessionError::Io(error),
+        }
     }
 }
 

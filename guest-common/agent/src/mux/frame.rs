@@ -24,7 +24,7 @@ pub enum Frame<'a> {
     Hello(&'a [u8; BOOT_ID]),
     /// Host to guest: the answer to this greeting; from here on the stream counts.
     Welcome(&'a [u8; BOOT_ID]),
-    /// Host to guest: a new channel.
+    /// Host to guest: a new channel. Guest to host: it is there.
     Open(u32),
     /// Bytes of a channel.
     Data(u32, &'a [u8]),

@@ -2,9 +2,9 @@
 
 //! Many connections over one stream: between runner and guest there is one virtio-serial port.
 //!
-//! Each channel is a Unix stream at either end, and has a window of [`WINDOW`] bytes in each
+//! The host opens channels, and the guest confirms each. A channel is a Unix stream at either end, and has a window of [`WINDOW`] bytes in each
 //! direction. So the trunk is always read, whoever is slow holds up only himself, and memory is
-//! bounded. Both ends run the same loop ([`Mux::turn`]); only the host opens channels.
+//! bounded. Both ends run the same loop ([`Mux::turn`]).
 //!
 //! The guest begins, by [`Frame::Hello`] behind a whole batch of padding: if a reset cut the
 //! stream before, the padding completes what was cut. The host answers with [`Frame::Welcome`],
@@ -26,7 +26,7 @@ use frame::{data_header, Decoder, Frame, Nonsense, BATCH, BOOT_ID, HEADER, MAX_P
 
 /// The name of the virtio-serial port.
 pub const PORT_NAME: &str = "spider.commands";
-/// What the host's end tells a client once its channel is open.
+/// What the host's end tells a client once the guest has opened its channel.
 pub const GREETING: &[u8] = b"OK\n";
 /// Bytes of a channel that may be on the way in one direction.
 pub const WINDOW: u32 = 256 * 1024;
@@ -98,6 +98,8 @@ struct Channel {
     gone: bool,
     /// `local` has something to read.
     readable: bool,
+    /// At the host: the guest has confirmed it.
+    greeted: bool,
 }
 
 impl Channel {
@@ -111,6 +113,7 @@ impl Channel {
             ending: false,
             gone: false,
             readable: true,
+            greeted: false,
         })
     }
 
@@ -123,6 +126,12 @@ impl Channel {
             self.pass_on();
         }
         Ok(())
+    }
+
+    /// Tells a client that the guest has its channel; `local` is fresh, so there is room.
+    fn greet(&mut self) {
+        let greeted = std::mem::replace(&mut self.greeted, true);
+        self.gone |= !greeted && self.local.write_all(GREETING).is_err();
     }
 
     /// Gives `local` what it takes now.
@@ -233,7 +242,14 @@ impl<T: Read + Write + AsFd> Mux<T> {
                 (Frame::Open(channel), Role::Guest) => {
                     let (near, far) = UnixStream::pair()?;
                     self.channels.insert(channel, Channel::new(near)?);
+                    Frame::Open(channel).encode(&mut self.out);
                     opened(far);
+                }
+                // Only now: what a guest in the middle of a reboot is told would be lost.
+                (Frame::Open(channel), Role::Host(_)) => {
+                    if let Some(channel) = self.channels.get_mut(&channel) {
+                        channel.greet();
+                    }
                 }
                 (Frame::Welcome(_), Role::Guest) => {}
                 (Frame::Data(channel, data), _) => {
@@ -251,8 +267,7 @@ impl<T: Read + Write + AsFd> Mux<T> {
                         channel.ending = true;
                     }
                 }
-                (Frame::Hello(_), Role::Guest)
-                | (Frame::Welcome(_) | Frame::Open(_), Role::Host(_)) => {
+                (Frame::Hello(_), Role::Guest) | (Frame::Welcome(_), Role::Host(_)) => {
                     return Err(Nonsense { kind: 0, length: 0 }.into());
                 }
             }
@@ -339,25 +354,21 @@ impl<T: Read + Write + AsFd> Mux<T> {
             }
             let start = self.out.len();
             self.out.resize(start + HEADER + length, 0);
-            let count = match channel.local.read(&mut self.out[start + HEADER..]) {
-                Ok(0) => {
-                    channel.gone = true;
-                    None
-                }
-                Ok(count) => Some(count),
-                Err(e) if e.kind() == ErrorKind::Interrupted => None,
-                Err(e) => {
-                    channel.readable = false;
-                    channel.gone = e.kind() != ErrorKind::WouldBlock;
-                    None
-                }
-            };
+            let result = channel.local.read(&mut self.out[start + HEADER..]);
+            let count = *result.as_ref().unwrap_or(&0);
             self.out
-                .truncate(start + count.map_or(0, |count| HEADER + count));
-            if let Some(count) = count {
-                self.out[start..start + HEADER].copy_from_slice(&data_header(*number, count));
-                channel.credit -= count as u32;
-                self.turn = *number;
+                .truncate(start + if count > 0 { HEADER + count } else { 0 });
+            match result {
+                Ok(count) if count > 0 => {
+                    self.out[start..start + HEADER].copy_from_slice(&data_header(*number, count));
+                    channel.credit -= count as u32;
+                    self.turn = *number;
+                }
+                Err(e) if is_retry(&e) => channel.readable = false,
+                Ok(_) | Err(_) => {
+                    Frame::Close(*number).encode(&mut self.out);
+                    (channel.gone, channel.ending) = (true, true);
+                }
             }
         }
     }
@@ -376,8 +387,8 @@ impl<T: Read + Write + AsFd> Mux<T> {
             let read = !channel.readable && channel.credit > 0 && !channel.ending;
             let flags = when(read, PollFlags::POLLIN)
                 | when(!channel.pending.is_empty(), PollFlags::POLLOUT);
-            // poll reports hang-ups whether asked or not. Who waits for the trunk only stays out.
-            let waits = channel.readable && channel.credit > 0 && flags.is_empty();
+            // poll reports hang-ups whether asked or not: who waits for the trunk only stays out.
+            let waits = channel.readable && flags.is_empty();
             if !channel.gone && !waits {
                 fds.push(PollFd::new(channel.local.as_fd(), flags));
                 waiting.push(*number);
@@ -392,9 +403,8 @@ impl<T: Read + Write + AsFd> Mux<T> {
                 }
                 channel.readable |= seen.contains(PollFlags::POLLIN);
                 if seen.intersects(PollFlags::POLLHUP | PollFlags::POLLERR) {
-                    // What it said last is still read, unless the other end has no room for it.
+                    // What it said last is still read, as the other end gives room for it.
                     channel.readable = true;
-                    channel.gone |= channel.credit == 0;
                 }
             }
         }
@@ -408,12 +418,12 @@ impl<T: Read + Write + AsFd> Mux<T> {
     }
 
     fn accept(&mut self, listener: &UnixListener) -> Result<(), TrunkError> {
-        let mut client = match listener.accept() {
+        let client = match listener.accept() {
             Ok((client, _)) => client,
             // It has gone already, or there is no descriptor for it: it tries again.
             Err(_) => return Ok(()),
         };
-        if !self.is_established() || client.write_all(GREETING).is_err() {
+        if !self.is_established() {
             return Ok(());
         }
         while self.channels.contains_key(&self.next) {
@@ -424,6 +434,10 @@ impl<T: Read + Write + AsFd> Mux<T> {
         self.next = self.next.wrapping_add(1);
         Ok(())
     }
+}
+
+fn is_retry(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
 fn seen(fd: &PollFd) -> PollFlags {

@@ -54,6 +54,8 @@ impl Settings {
 pub fn run() -> Result<Settings, String> {
     mount_at("devtmpfs", "/dev", "")?;
     mount_at("proc", "/proc", "")?;
+    // Our lines are few, and none of them shall be dropped.
+    let _ = fs::write("/proc/sys/kernel/printk_devkmsg", "on");
     say!("userspace");
     let command_line = fs::read_to_string("/proc/cmdline");
     let settings = Settings::parse(&command_line.map_err(|e| format!("/proc/cmdline: {e}"))?);

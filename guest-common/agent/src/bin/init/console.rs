@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! Lines on the console, each with the guest's uptime.
+//! Lines on the console and in `dmesg`, each with the guest's uptime.
 
 use std::fmt::Arguments;
 use std::fs::OpenOptions;
@@ -15,11 +15,19 @@ macro_rules! say {
 }
 pub(crate) use say;
 
-/// One line, in one write, so that it stays whole beside the kernel's. Without a console: nothing.
+/// One line by way of the kernel's log, so that it stays whole beside the kernel's own. A kernel
+/// without one: straight to the console. Without a console: nothing.
 pub fn print(message: Arguments) {
-    let line = format!("spider: {message} at {:.2} s\r\n", uptime().as_secs_f64());
-    if let Ok(mut console) = OpenOptions::new().write(true).open("/dev/console") {
-        let _ = console.write_all(line.as_bytes());
+    let line = format!("spider: {message} at {:.2} s", uptime().as_secs_f64());
+    let write = |file, line: String| {
+        OpenOptions::new()
+            .write(true)
+            .open(file)
+            .and_then(|mut f| f.write_all(line.as_bytes()))
+    };
+    // 5: notice.
+    if write("/dev/kmsg", format!("<5>{line}\n")).is_err() {
+        let _ = write("/dev/console", format!("{line}\r\n"));
     }
 }
 

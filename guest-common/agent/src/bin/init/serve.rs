@@ -104,7 +104,6 @@ fn start(link: UnixStream) {
     let serve = || match session::serve(link.into()) {
         // A host that leaves is everyday.
         Ok(()) | Err(SessionError::Lost) => {}
-        Err(SessionError::Io(e)) if e.kind() == io::ErrorKind::BrokenPipe => {}
         Err(e) => say!("command: {e}"),
     };
     if let Err(e) = thread::Builder::new().name("command".into()).spawn(serve) {
