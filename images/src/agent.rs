@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Programs in Rust: the guests' first process, built in the toolbox for arm64, and the vsock daemon, built by the
-//! host's cargo for the host.
+//! Programs in Rust: the guests' first process, built in the toolbox for arm64, and the vsock
+//! daemon, built by the host's cargo for the host.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,8 +16,8 @@ use crate::{Images, HERE};
 const VSOCK_DAEMON: [&str; 2] = ["vhost-device-vsock", "0.3.0"];
 
 impl Images {
-    /// The guests' first process, a static arm64 program; the agent's other programs lie beside it. The
-    /// host's cargo fetches what they depend on.
+    /// The guests' first process, a static arm64 program; the agent's other programs lie beside it.
+    /// The host's cargo fetches what they depend on.
     pub fn agent(&self) -> Result<PathBuf> {
         let toolbox = self.toolbox()?;
         let source = Path::new(HERE).join("../guest-common/agent");

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Artefacts kept under the user's cache directory, each under a key made of its inputs.
 //!
-//! An artefact is a directory `NAME/KEY`. It is made beside its final place and renamed, under a lock: two runs
-//! never build the same thing twice, and one that is killed leaves nothing that looks finished.
+//! An artefact is a directory `NAME/KEY`. It is made beside its final place and renamed, under a
+//! lock: two runs never build the same thing twice, and one that is killed leaves nothing that
+//! looks finished.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -29,8 +30,8 @@ impl Key {
     }
 }
 
-/// Collects the inputs of an artefact. Each is framed by its label and length, so that no two lists of inputs
-/// run together into the same bytes.
+/// Collects the inputs of an artefact. Each is framed by its label and length, so that no two lists
+/// of inputs run together into the same bytes.
 pub struct Inputs(Sha256);
 
 impl Inputs {
@@ -63,8 +64,8 @@ impl Inputs {
         Ok(self.bytes(&name, &contents))
     }
 
-    /// Adds every file below `dir` by its relative path, in order. Hidden files and `target` directories are not
-    /// inputs; a missing directory is an empty one.
+    /// Adds every file below `dir` by its relative path, in order. Hidden files and `target`
+    /// directories are not inputs; a missing directory is an empty one.
     pub fn tree(mut self, dir: &Path) -> Result<Self> {
         for path in files_below(dir)? {
             let contents =
@@ -79,7 +80,8 @@ impl Inputs {
         Ok(self)
     }
 
-    /// Adds what identifies a large file without reading it: its path, size and time of modification.
+    /// Adds what identifies a large file without reading it: its path, size and time of
+    /// modification.
     pub fn stamp(self, path: &Path) -> Result<Self> {
         use std::os::unix::fs::MetadataExt;
         let meta = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -143,7 +145,8 @@ pub struct Workshop<'a> {
 }
 
 impl Cache {
-    /// The user's: `$SPIDER_PAIR_CACHE`, else `$XDG_CACHE_HOME/spider-pair`, else `~/.cache/spider-pair`.
+    /// The user's: `$SPIDER_PAIR_CACHE`, else `$XDG_CACHE_HOME/spider-pair`, else
+    /// `~/.cache/spider-pair`.
     pub fn open() -> Result<Self> {
         let variable = |name| {
             std::env::var_os(name)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Debian packages without installing them: the host's apt resolves and downloads with a configuration of its own,
-//! and the packages are unpacked without their maintainer scripts. So it works on any Debian host, for any user and
-//! for any architecture.
+//! Debian packages without installing them: the host's apt resolves and downloads with a
+//! configuration of its own, and the packages are unpacked without their maintainer scripts. So it
+//! works on any Debian host, for any user and for any architecture.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use crate::mirror;
 use crate::progress::Task;
 use crate::step::{self, Deadline};
 
-/// The Debian release that everything comes from; its backports are taken where a package list says so, or where
-/// nothing else has a package.
+/// The Debian release that everything comes from; its backports are taken where a package list says
+/// so, or where nothing else has a package.
 pub const RELEASE: &str = "trixie";
 
 /// Keys of the archive, as the package debian-archive-keyring lays them out.
@@ -61,7 +61,8 @@ pub struct Apt {
 }
 
 impl Apt {
-    /// Lays out the configuration in `dir` for packages of `architecture`, and of `foreign` where a name says so.
+    /// Lays out the configuration in `dir` for packages of `architecture`, and of `foreign` where a
+    /// name says so.
     pub fn new(dir: &Path, architecture: &str, foreign: &[&str]) -> Result<Self> {
         for below in [
             "etc/apt/apt.conf.d",
@@ -119,7 +120,8 @@ impl Apt {
         self.fetch(command, shop, task).map(drop)
     }
 
-    /// Runs a script of `steps` with this configuration and hands back the lines that it marks as answers, `= …`.
+    /// Runs a script of `steps` with this configuration and hands back the lines that it marks as
+    /// answers, `= …`.
     pub fn ask(
         &self,
         script: &str,
@@ -278,7 +280,8 @@ mod tests {
     #[test]
     fn the_hosts_proxy_is_kept_and_its_hooks_are_not() {
         let dump = "Acquire \"\";\nAcquire::http::Proxy \"http://p:1\";\nAcquire::http \"\";\n\
-            DPkg::Post-Invoke:: \"rm -rf x\";\nAcquire::IndexTargets::deb \"\";\nAcquire::Check-Date \"false\";\n";
+            DPkg::Post-Invoke:: \"rm -rf x\";\n\
+             Acquire::IndexTargets::deb \"\";\nAcquire::Check-Date \"false\";\n";
         assert_eq!(
             select_settings(dump),
             "Acquire::http::Proxy \"http://p:1\";\nAcquire::Check-Date \"false\";\n"

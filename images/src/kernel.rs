@@ -13,7 +13,8 @@ use crate::source::Source;
 use crate::step::{self, Deadline};
 use crate::{Images, Toolbox, HERE};
 
-/// How many files the plain kernel's build names on its output, to show how far it is. Counted once.
+/// How many files the plain kernel's build names on its output, to show how far it is. Counted
+/// once.
 const ROUGH_STEPS: usize = 1600;
 
 /// Which of our kernels.
@@ -26,7 +27,8 @@ pub enum KernelVariant {
 }
 
 impl KernelVariant {
-    /// The variant that the environment variable `KERNEL_VARIANT` names: unset or `plain`, or `gdb`.
+    /// The variant that the environment variable `KERNEL_VARIANT` names: unset or `plain`, or
+    /// `gdb`.
     pub fn from_env() -> Result<Self> {
         match std::env::var("KERNEL_VARIANT").as_deref() {
             Err(std::env::VarError::NotPresent) | Ok("" | "plain") => Ok(KernelVariant::Plain),
@@ -153,7 +155,8 @@ fn build(
     )
 }
 
-/// Every symbol of the fragments has to survive the resolution of dependencies, which drops in silence.
+/// Every symbol of the fragments has to survive the resolution of dependencies, which drops in
+/// silence.
 fn check_config(build: &Path, fragments: &[PathBuf]) -> Result<()> {
     let read = |path: &Path| {
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))

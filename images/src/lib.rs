@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Toolbox, kernels and root file systems for a pair of guests, built once and cached by their inputs.
+//! Toolbox, kernels and root file systems for a pair of guests, built once and cached by their
+//! inputs.
 //!
-//! [`Images`] is the way in: each of its functions hands back an artefact, made if it is not in the cache. What is
-//! run to make one stands in the shell scripts of `steps/`; what is decided, in these modules.
+//! [`Images`] is the way in: each of its functions hands back an artefact, made if it is not in the
+//! cache. What is run to make one stands in the shell scripts of `steps/`; what is decided, in
+//! these modules.
 
 mod agent;
 mod cache;
@@ -25,7 +27,8 @@ pub use user_kernel::Side;
 
 use anyhow::Result;
 
-/// This crate's directory: its scripts, package lists and configurations are read where they were built.
+/// This crate's directory: its scripts, package lists and configurations are read where they were
+/// built.
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
 /// All artefacts of one user.

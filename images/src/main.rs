@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use anyhow::{bail, Result};
 use images::{Images, KernelVariant, Progress};
 
-const USAGE: &str = "usage: images toolbox | kernel [plain|gdb|PATH] | rootfs | agent | modules [plain|gdb|PATH] | vsock-daemon";
+const USAGE: &str = "usage: images toolbox | rootfs | agent | vsock-daemon | \
+    kernel [plain|gdb|PATH] | modules [plain|gdb|PATH]";
 
 fn main() -> ExitCode {
     match make(&std::env::args().skip(1).collect::<Vec<_>>()) {

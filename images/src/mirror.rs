@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Which Debian mirror to use: the host's own, or the one that the user names. No mirror's name is known here.
+//! Which Debian mirror to use: the host's own, or the one that the user names. No mirror's name is
+//! known here.
 
 use std::process::Command;
 
@@ -33,7 +34,8 @@ pub fn choose() -> Result<String> {
     match found {
         Some(mirror) => checked(&mirror),
         None => bail!(
-            "the host's apt uses no Debian archive: set {VARIABLE} to the address of one (…/debian)"
+            "the host's apt uses no Debian archive: \
+             set {VARIABLE} to the address of one (…/debian)"
         ),
     }
 }
@@ -44,8 +46,8 @@ fn ask(question: &[&str]) -> Result<String> {
     step::output(command).context("cannot ask the host's apt for its mirrors")
 }
 
-/// Debian's main archive among the host's: origin and label tell it apart from security updates and from other
-/// vendors. One that serves the wanted release already is preferred.
+/// Debian's main archive among the host's: origin and label tell it apart from security updates and
+/// from other vendors. One that serves the wanted release already is preferred.
 fn select(targets: &str) -> Option<String> {
     let candidates: Vec<(&str, &str)> = targets
         .lines()
@@ -63,8 +65,8 @@ fn select(targets: &str) -> Option<String> {
         .map(|(_, uri)| (*uri).to_owned())
 }
 
-/// Before the first `apt-get update` there are no labels: what it would fetch has to do, `'URI' FILE SIZE`, and the
-/// archive's customary name.
+/// Before the first `apt-get update` there are no labels: what it would fetch has to do, `'URI'
+/// FILE SIZE`, and the archive's customary name.
 fn select_by_address(uris: &str) -> Option<String> {
     uris.lines().find_map(|line| {
         let uri = line.strip_prefix('\'')?.split('\'').next()?;
@@ -78,7 +80,10 @@ fn checked(uri: &str) -> Result<String> {
     if !uri.contains(":/")
         || uri.contains(|c: char| c.is_whitespace() || c.is_control() || c == '[' || c == ']')
     {
-        bail!("{uri:?} is not the address of a mirror ({VARIABLE} takes one such as scheme://host/debian)");
+        bail!(
+            "{uri:?} is not the address of a mirror \
+             ({VARIABLE} takes one such as scheme://host/debian)"
+        );
     }
     Ok(uri.to_owned())
 }
@@ -91,7 +96,7 @@ mod tests {
     fn the_main_archive_is_told_from_its_neighbours() {
         let targets = "Packages\tVendor\tVendor\tmain\tbookworm\thttp://vendor.example/apt/\n\
             Components-amd64\tDebian\tDebian\tmain\tbookworm\thttp://other.example/debian/\n\
-            Packages\tDebian\tDebian-Security\tmain\tbookworm-security\thttp://mirror.example/debian-security/\n\
+            Packages\tDebian\tDebian-Security\tmain\ts\thttp://mirror.example/debian-security/\n\
             Packages\tDebian\tDebian\tcontrib\tbookworm\thttp://contrib.example/debian/\n\
             Packages\tDebian\tDebian\tmain\tbookworm\thttp://mirror.example/debian/\n";
         assert_eq!(

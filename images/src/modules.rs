@@ -12,12 +12,13 @@ use crate::kernel::Kernel;
 use crate::step::{self, Deadline};
 use crate::{Images, Toolbox, HERE};
 
-/// Directories of the repository that modules are made from, in the order in which they are built: a later one may
-/// use symbols that an earlier one exports.
+/// Directories of the repository that modules are made from, in the order in which they are built:
+/// a later one may use symbols that an earlier one exports.
 const SOURCES: &[&str] = &["abi", "guest-common", "guest-ep", "guest-rc"];
 
 impl Images {
-    /// Every module of the project (each directory below `guest-*` with a `Kbuild` file), built against `kernel`.
+    /// Every module of the project (each directory below `guest-*` with a `Kbuild` file), built
+    /// against `kernel`.
     ///
     /// # Errors
     ///
@@ -97,7 +98,8 @@ impl Images {
     }
 }
 
-/// Every file that modules are made from, relative to the repository. The agent is a program of its own.
+/// Every file that modules are made from, relative to the repository. The agent is a program of its
+/// own.
 fn sources(repository: &Path) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for dir in SOURCES {
@@ -111,7 +113,8 @@ fn sources(repository: &Path) -> Result<Vec<PathBuf>> {
     Ok(all)
 }
 
-/// A Rust module and its kernel have to come from the same compiler, or nothing of the kernel's crates can be read.
+/// A Rust module and its kernel have to come from the same compiler, or nothing of the kernel's
+/// crates can be read.
 fn check_rustc(config: &str, toolbox: &Toolbox, build: &Path) -> Result<()> {
     let config = Config::parse(config);
     let theirs = config.get("CONFIG_RUSTC_VERSION_TEXT").trim_matches('"');
@@ -119,7 +122,8 @@ fn check_rustc(config: &str, toolbox: &Toolbox, build: &Path) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "the kernel in {} was built with {theirs}, not with the toolbox's compiler, so our modules in Rust cannot be \
+        "the kernel in {} was built with {theirs}, not with the toolbox's compiler, \
+         so our modules in Rust cannot be \
          built against it. Build it with {}/enter {} -- make ARCH=arm64 LLVM=1 Image modules",
         build.display(),
         HERE,

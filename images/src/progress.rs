@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What the user sees while something is made: a line that moves on a terminal, plain lines elsewhere. On stderr,
-//! since stdout belongs to results.
+//! What the user sees while something is made: a line that moves on a terminal, plain lines
+//! elsewhere. On stderr, since stdout belongs to results.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};

@@ -12,7 +12,8 @@ use crate::step::{self, Deadline};
 use crate::{Images, HERE};
 
 impl Images {
-    /// An erofs image with Debian's arm64 userland, the kernel's `pci_endpoint_test` selftest and `ntb_test.sh`.
+    /// An erofs image with Debian's arm64 userland, the kernel's `pci_endpoint_test` selftest and
+    /// `ntb_test.sh`.
     pub fn rootfs(&self) -> Result<PathBuf> {
         let toolbox = self.toolbox()?;
         let source = self.source()?;

@@ -57,7 +57,8 @@ impl Images {
             fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         if version.split(' ').next() != Some(WANTED) {
             self.progress.note(&format!(
-                "warning: the mirror no longer serves {WANTED}: using {version}, with which nothing here was tried"
+                "warning: the mirror no longer serves {WANTED}: using {version}, \
+                 with which nothing here was tried"
             ));
         }
         Ok(Source {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Runs one step of a build: its output goes to a log and moves the progress line, it has deadlines, and nothing of
-//! it outlives the run.
+//! Runs one step of a build: its output goes to a log and moves the progress line, it has
+//! deadlines, and nothing of it outlives the run.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -16,8 +16,8 @@ use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 
 use crate::progress::Task;
 
-/// Host variables that a step sees. All others would make builds differ between users, or are meant for the build
-/// of this program itself (cargo's and make's).
+/// Host variables that a step sees. All others would make builds differ between users, or are meant
+/// for the build of this program itself (cargo's and make's).
 const ENVIRONMENT: &[&str] = &[
     "PATH",
     "HOME",
@@ -71,8 +71,9 @@ pub fn clean_environment(command: &mut Command) -> &mut Command {
     command.env("LC_ALL", "C.UTF-8")
 }
 
-/// A command on the host in a process namespace of its own: when the caller ends, in whatever way, so does everything
-/// that the command started. An ordinary user becomes root in a user namespace, which unpacking needs besides.
+/// A command on the host in a process namespace of its own: when the caller ends, in whatever way,
+/// so does everything that the command started. An ordinary user becomes root in a user namespace,
+/// which unpacking needs besides.
 pub fn contained(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--", "unshare"]);
@@ -112,7 +113,8 @@ const fn minutes(count: u64) -> Duration {
     Duration::from_secs(60 * count)
 }
 
-/// Runs `command` to its end. Every line of its output goes to `log` and to `on_line`, with the task to show it by.
+/// Runs `command` to its end. Every line of its output goes to `log` and to `on_line`, with the
+/// task to show it by.
 ///
 /// # Errors
 ///

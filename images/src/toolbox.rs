@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The toolbox: a root file system with QEMU, compilers and whatever else a build or a run needs, so that the host's
-//! distribution does not matter.
+//! The toolbox: a root file system with QEMU, compilers and whatever else a build or a run needs,
+//! so that the host's distribution does not matter.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -16,9 +16,11 @@ use crate::step::{self, Deadline};
 use crate::{Images, HERE};
 
 /// What a user reads when the kernel refuses namespaces.
-const NO_NAMESPACES: &str = "this host does not let you create user and mount namespaces. Run as root, or allow them: \
+const NO_NAMESPACES: &str = "this host does not let you create user and mount namespaces. \
+    Run as root, or allow them: \
     kernel.unprivileged_userns_clone=1 (older Debian), user.max_user_namespaces > 0, and on Ubuntu \
-    kernel.apparmor_restrict_unprivileged_userns=0; a container needs --privileged or an equivalent security profile";
+    kernel.apparmor_restrict_unprivileged_userns=0; \
+    a container needs --privileged or an equivalent security profile";
 
 /// A toolbox that is there.
 #[derive(Clone, Debug)]
@@ -45,8 +47,8 @@ impl Toolbox {
         &self.compilers
     }
 
-    /// A command inside: the toolbox's `/usr` and `/etc`, the host's everything else at the same paths. It is killed
-    /// when the thread that spawned it ends, so spawn it from one that stays.
+    /// A command inside: the toolbox's `/usr` and `/etc`, the host's everything else at the same
+    /// paths. It is killed when the thread that spawned it ends, so spawn it from one that stays.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("/bin/sh");
         command
@@ -57,7 +59,8 @@ impl Toolbox {
         command
     }
 
-    /// A build's command inside: a clean environment, and a process namespace that ends with the caller.
+    /// A build's command inside: a clean environment, and a process namespace that ends with the
+    /// caller.
     pub(crate) fn build_command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = self.command("unshare");
         command
@@ -153,7 +156,10 @@ impl Images {
         let mut command = toolbox.build_command("qemu-system-aarch64");
         command.args(["-M", "none", "-device", "help"]);
         if !step::output(command)?.contains("vfio-user-pci") {
-            bail!("the toolbox's QEMU has no vfio-user-pci: the mirror's backports are older than QEMU 10.1");
+            bail!(
+                "the toolbox's QEMU has no vfio-user-pci: \
+                 the mirror's backports are older than QEMU 10.1"
+            );
         }
         fs::write(shop.dir.join("compilers"), compilers)
             .context("cannot write the compilers' versions")

@@ -38,7 +38,8 @@ impl Side {
     }
 }
 
-/// The magic number of an arm64 image, at [`MAGIC_OFFSET`] (Documentation/arch/arm64/booting.rst, section 4).
+/// The magic number of an arm64 image, at [`MAGIC_OFFSET`] (Documentation/arch/arm64/booting.rst,
+/// section 4).
 const MAGIC: &[u8] = b"ARM\x64";
 const MAGIC_OFFSET: usize = 0x38;
 
@@ -48,12 +49,13 @@ impl Images {
         self.user_kernel_for(path, Side::Both)
     }
 
-    /// The kernel at `path`: a source tree with a built image, a build directory (`O=`), or an image.
+    /// The kernel at `path`: a source tree with a built image, a build directory (`O=`), or an
+    /// image.
     ///
     /// # Errors
     ///
-    /// There is no kernel, it is not built or for another architecture, or its configuration lacks symbols, each of
-    /// which is named.
+    /// There is no kernel, it is not built or for another architecture, or its configuration lacks
+    /// symbols, each of which is named.
     pub fn user_kernel_for(&self, path: &Path, side: Side) -> Result<Kernel> {
         let found = Found::at(path)?;
         let image = fs::read(&found.image)
@@ -72,7 +74,8 @@ impl Images {
         match &config {
             Some(config) => check_symbols(config, side, path)?,
             None => self.progress.note(&format!(
-                "warning: {} does not carry its configuration (CONFIG_IKCONFIG), so nobody checked that it has \
+                "warning: {} does not carry its configuration (CONFIG_IKCONFIG), \
+                 so nobody checked that it has \
                  what the pair needs",
                 path.display()
             )),
@@ -101,7 +104,8 @@ impl Images {
         })
     }
 
-    /// Copies of the modules of a user's build, without debug information, laid out as if installed.
+    /// Copies of the modules of a user's build, without debug information, laid out as if
+    /// installed.
     fn user_modules(&self, build: &Path, release: &str) -> Result<PathBuf> {
         let order = build.join("modules.order");
         let text = fs::read_to_string(&order).unwrap_or_default();
@@ -173,7 +177,8 @@ impl Found {
         }
         if source || path.join(".config").exists() {
             bail!(
-                "{shown} has no {IMAGE}: build it first (make ARCH=arm64 LLVM=1 Image modules), or name the \
+                "{shown} has no {IMAGE}: build it first (make ARCH=arm64 LLVM=1 Image modules), \
+                 or name the \
                  directory that it was built in (O=)"
             );
         }
@@ -194,7 +199,10 @@ fn check_image(path: &Path, image: &[u8]) -> Result<()> {
         bail!("{shown} is compressed: name the Image that it was made from");
     }
     if image.starts_with(b"\x7fELF") {
-        bail!("{shown} is an ELF file, perhaps vmlinux: name the Image (arch/arm64/boot/Image) or its build directory");
+        bail!(
+            "{shown} is an ELF file, perhaps vmlinux: \
+             name the Image (arch/arm64/boot/Image) or its build directory"
+        );
     }
     bail!("{shown} is not an arm64 kernel Image")
 }
