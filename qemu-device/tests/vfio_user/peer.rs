@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A toy device behind the real server, and a client that may say anything.
 
-use std::io::{IoSlice, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -214,12 +214,17 @@ impl Peer {
 
     /// Sends bytes with descriptors.
     pub fn send_raw(&mut self, bytes: &[u8], fds: &[RawFd]) {
+        self.try_send_raw(bytes, fds).expect("the server listens");
+    }
+
+    /// Sends bytes with descriptors to a server that may have hung up.
+    pub fn try_send_raw(&mut self, bytes: &[u8], fds: &[RawFd]) -> io::Result<()> {
         let rights = [ControlMessage::ScmRights(fds)];
         let control = if fds.is_empty() { &[][..] } else { &rights[..] };
         let parts = [IoSlice::new(bytes)];
         let fd = self.stream.as_raw_fd();
-        let sent = sendmsg::<()>(fd, &parts, control, MsgFlags::MSG_NOSIGNAL, None).unwrap();
-        self.stream.write_all(&bytes[sent..]).unwrap();
+        let sent = sendmsg::<()>(fd, &parts, control, MsgFlags::MSG_NOSIGNAL, None)?;
+        self.stream.write_all(&bytes[sent..])
     }
 
     /// The next reply.
@@ -309,7 +314,7 @@ impl Peer {
         let mut rest = Vec::new();
         match self.stream.read_to_end(&mut rest) {
             // What we sent and was never read makes the end a reset.
-            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
             Ok(_) => assert_eq!(rest, [0u8; 0], "nothing after the end"),
         }
     }
