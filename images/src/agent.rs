@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Programs in Rust: the guests' first process, built in the toolbox for arm64, and the vsock
-//! daemon, built by the host's cargo for the host.
+//! The guests' first process, a program in Rust built in the toolbox for arm64.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,9 +10,6 @@ use crate::cache::{files_below, Inputs, Workshop};
 use crate::progress::Task;
 use crate::step::{self, Deadline};
 use crate::{Images, HERE};
-
-/// The vsock daemon of rust-vmm that stands on vhost-user-backend, and the version that was tried.
-const VSOCK_DAEMON: [&str; 2] = ["vhost-device-vsock", "0.3.0"];
 
 impl Images {
     /// The guests' first process, a static arm64 program; the agent's other programs lie beside it.
@@ -85,34 +81,6 @@ impl Images {
                     .context("cannot create the directory of crates")
             })?;
         Ok(dir.join("crates"))
-    }
-
-    /// The daemon that serves the guests' vsock to the host.
-    pub fn vsock_daemon(&self) -> Result<PathBuf> {
-        let [name, version] = VSOCK_DAEMON;
-        let key = Inputs::new(name).text("version", version).key();
-        let dir = self.cache.artefact(name, &key, &self.progress, |shop| {
-            let mut task = self.progress.task(name);
-            let target = shop.dir.join("target");
-            let mut command = step::contained("cargo");
-            command
-                .args([
-                    "install",
-                    "--locked",
-                    "--no-track",
-                    "--version",
-                    version,
-                    "--root",
-                ])
-                .arg(shop.dir);
-            command.arg("--target-dir").arg(&target).arg(name);
-            compile(command, shop, &mut task)?;
-            fs::remove_dir_all(&target)
-                .with_context(|| format!("cannot remove {}", target.display()))?;
-            task.done("ready");
-            Ok(())
-        })?;
-        Ok(dir.join("bin").join(name))
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{bail, Result};
 use images::{Images, KernelVariant, Progress};
 
-const USAGE: &str = "usage: images toolbox | rootfs | agent | vsock-daemon | \
+const USAGE: &str = "usage: images toolbox | rootfs | agent | \
     kernel [plain|gdb|PATH] | modules [plain|gdb|PATH]";
 
 fn main() -> ExitCode {
@@ -36,7 +36,6 @@ fn make(arguments: &[String]) -> Result<()> {
         ["rootfs"] => vec![images.rootfs()?],
         ["agent"] => vec![images.agent()?],
         ["modules", which @ ..] => images.modules(&kernel(which)?)?,
-        ["vsock-daemon"] => vec![images.vsock_daemon()?],
         _ => bail!(USAGE),
     };
     for path in paths {
