@@ -192,6 +192,6 @@ impl Guest {
 }
 
 #[cfg(test)]
-pub(crate) mod test_daemon;
+mod test_guest;
 #[cfg(test)]
 mod tests;
