@@ -28,8 +28,6 @@ pub struct Artefacts {
     pub agent: PathBuf,
     /// The project's own modules, built for each guest's kernel.
     pub modules: Sides<Vec<PathBuf>>,
-    /// Serves one guest's vsock.
-    pub vsock_daemon: PathBuf,
     /// The silicon.
     pub device: PathBuf,
 }
@@ -64,7 +62,6 @@ impl Artefacts {
             kernel,
             rootfs: images.rootfs()?,
             agent: images.agent()?,
-            vsock_daemon: images.vsock_daemon()?,
             device: device()?,
         })
     }

@@ -94,9 +94,10 @@ pub fn arguments(side: Side, options: &Options, files: &Files, sockets: &Sockets
     push("-drive", &format!("if=none,id=root,format=raw,readonly=on,file={rootfs}"));
     push("-device", &"virtio-blk-pci,drive=root");
     push("-device", &"virtio-rng-pci");
-    let vhost = escape(&sockets.vhost(side).to_string_lossy());
-    push("-chardev", &format!("socket,id=vsock,path={vhost}"));
-    push("-device", &"vhost-user-vsock-pci,chardev=vsock");
+    let port = escape(&sockets.port(side).to_string_lossy());
+    push("-chardev", &format!("socket,id=agent,path={port},server=on,wait=off"));
+    push("-device", &"virtio-serial-pci");
+    push("-device", &format!("virtserialport,chardev=agent,name={}", agent::mux::PORT_NAME));
     match side {
         Side::Ep => {
             let face = vfio_user("controller", "pcie.0", &sockets.face(side), options);

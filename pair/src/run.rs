@@ -65,14 +65,14 @@ impl Sockets {
         self.0.join(format!("{side}-gdb.sock"))
     }
 
-    /// Between this side's QEMU and its vsock daemon.
-    pub fn vhost(&self, side: crate::Side) -> PathBuf {
-        self.0.join(format!("{side}-vhost.sock"))
+    /// QEMU's end of the port to this side's agent.
+    pub fn port(&self, side: crate::Side) -> PathBuf {
+        self.0.join(format!("{side}-port.sock"))
     }
 
-    /// Where the vsock daemon takes connections to this side's guest.
-    pub fn vsock(&self, side: crate::Side) -> PathBuf {
-        self.0.join(format!("{side}-vsock.sock"))
+    /// Where the runner takes commands for this side's agent.
+    pub fn agent(&self, side: crate::Side) -> PathBuf {
+        self.0.join(format!("{side}-agent.sock"))
     }
 
     /// The directory of the commands `ep`, `rc` and `pair`.
@@ -349,8 +349,8 @@ mod tests {
                 sockets.qmp(side),
                 sockets.monitor(side),
                 sockets.gdb(side),
-                sockets.vhost(side),
-                sockets.vsock(side),
+                sockets.port(side),
+                sockets.agent(side),
                 sockets.face(side),
             ] {
                 assert!(path.as_os_str().len() <= 107, "{}", path.display());

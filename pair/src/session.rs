@@ -4,6 +4,7 @@
 use crate::artefacts::Artefacts;
 use crate::control;
 use crate::compose;
+use crate::guest::relay::Relay;
 use crate::guest::{Guest, GuestError, Output};
 use crate::options::{Edma, Options};
 use crate::plug;
@@ -52,7 +53,7 @@ pub struct Pair {
     monitors: Sides<Option<Arc<qmp::Client>>>,
     qemu: Sides<Option<Service>>,
     device: Option<Service>,
-    vsock: Sides<Option<Service>>,
+    relays: Sides<Option<Relay>>,
     ended: bool,
 }
 
@@ -116,7 +117,7 @@ impl Pair {
             monitors: Sides::default(),
             qemu: Sides::default(),
             device: None,
-            vsock: Sides::default(),
+            relays: Sides::default(),
             ended: false,
         })
     }
@@ -146,18 +147,16 @@ impl Pair {
     fn start_helpers(&mut self, plan: &Plan) -> Result<(), Failure> {
         let device = self.sink("device", "device.log")?;
         self.device = Some(Service::start("qemu-device", plan.device.build(), None, device, &self.watch)?);
-        for side in Side::BOTH {
-            let sink = self.sink(&format!("{side}.vsock"), &format!("{side}-vsock.log"))?;
-            let name = format!("vhost-device-vsock of {}", side.title());
-            self.vsock[side] = Some(Service::start(&name, plan.vsock[side].build(), None, sink, &self.watch)?);
-        }
         let sockets = self.run.sockets.clone();
-        self.wait_socket(&sockets.control(), "qemu-device's control socket")?;
-        self.wait_socket(&sockets.face(Side::Ep), "qemu-device's socket of the EP")?;
         for side in Side::BOTH {
-            self.wait_socket(&sockets.vhost(side), "the vsock daemon's socket")?;
+            let relay = Relay::start(side.name(), sockets.port(side), sockets.agent(side));
+            self.relays[side] = Some(relay.map_err(|error| {
+                let message = format!("commands cannot be carried to {}", side.title());
+                Failure::harness(message).caused_by(error)
+            })?);
         }
-        Ok(())
+        self.wait_socket(&sockets.control(), "qemu-device's control socket")?;
+        self.wait_socket(&sockets.face(Side::Ep), "qemu-device's socket of the EP")
     }
 
     fn start_qemu(&mut self, side: Side, plan: &Plan) -> Result<(), Failure> {
@@ -179,13 +178,8 @@ impl Pair {
         let (watch, timeline, notify) = (self.watch.clone(), self.timeline.clone(), notify.clone());
         let client = qmp::Client::new(stream, move |event| {
             timeline.line("pair", &format!("{side} QEMU: {} {}", event.name, event.data));
-            match (event.name.as_str(), side) {
-                ("RESET", Side::Rc) => watch.update(|state| state.rc_resets += 1),
-                ("SHUTDOWN", _) if event.data["guest"] == true => {
-                    let message = format!("{} switched itself off", side.title());
-                    watch.fail(Failure::harness(message));
-                }
-                _ => {}
+            if event.name == "SHUTDOWN" && event.data["guest"] == true {
+                watch.fail(Failure::harness(format!("{} switched itself off", side.title())));
             }
             if side == Side::Rc {
                 notify.qmp(&event);
@@ -345,7 +339,7 @@ impl Pair {
 
     /// A guest, to run commands in.
     pub fn guest(&self, side: Side) -> Guest {
-        Guest::new(side.name(), self.run.sockets.vsock(side))
+        Guest::new(side.name(), self.run.sockets.agent(side))
     }
 
     /// The environment of a host command that uses the pair: `PATH` and `SPIDER_PAIR_RUN`.
@@ -418,7 +412,7 @@ impl Pair {
         self.timeline.line("pair", text);
     }
 
-    /// Ends the pair in order and records how the run went: guests, then the device, then the daemons.
+    /// Ends the pair in order and records how the run went: the guests, then the device.
     pub fn finish(mut self, outcome: &Result<Exit, Failure>) {
         match outcome {
             Ok(exit) => self.end(*exit, None),
@@ -455,23 +449,16 @@ impl Pair {
                 });
             }
         }
-        let asked = |service: &Option<Service>| service.is_some();
         for side in Side::BOTH {
             if let Some(service) = self.qemu[side].take() {
                 service.end(true);
             }
         }
-        if asked(&self.device) {
+        if let Some(service) = self.device.take() {
             let told = control::quit(&self.run.sockets.control()).is_ok();
-            if let Some(service) = self.device.take() {
-                service.end(told);
-            }
+            service.end(told);
         }
-        for side in Side::BOTH {
-            if let Some(service) = self.vsock[side].take() {
-                service.end(false);
-            }
-        }
+        self.relays = Sides::default();
         if let Err(error) = self.timeline.finish() {
             log::warn!("the timeline could not be put in order: {error}");
         }
@@ -521,8 +508,6 @@ fn watch_for_panic(side: Side, tail: Tail, watch: &Arc<Watch>) -> Box<dyn FnMut(
 pub struct Plan {
     /// The silicon.
     pub device: Line,
-    /// One vsock daemon for each guest.
-    pub vsock: Sides<Line>,
     /// The guests.
     pub qemu: Sides<Line>,
     /// What plugs the function in, once the link is up.
@@ -569,20 +554,6 @@ impl Plan {
             };
             command
         }));
-        let vsock = Sides::from_fn(|side| {
-            let (program, sockets) = (artefacts.vsock_daemon.clone(), sockets.clone());
-            // Each daemon is a world of its own; the numbers differ for whoever reads a log.
-            let cid = match side {
-                Side::Ep => "3",
-                Side::Rc => "4",
-            };
-            Line(Box::new(move || {
-                let mut command = Command::new(&program);
-                command.args(["--guest-cid", cid, "--socket"]).arg(sockets.vhost(side));
-                command.arg("--uds-path").arg(sockets.vsock(side));
-                command
-            }))
-        });
         let qemu = Sides::from_fn(|side| {
             let files = qemu::Files {
                 kernel: &artefacts.kernel[side].image,
@@ -598,7 +569,7 @@ impl Plan {
             }))
         });
         let plug = qemu::plug(sockets, options);
-        Ok(Plan { device, vsock, qemu, plug, sockets: sockets.0.clone() })
+        Ok(Plan { device, qemu, plug, sockets: sockets.0.clone() })
     }
 
     /// The command lines as a script that boots the pair by hand.
@@ -607,9 +578,6 @@ impl Plan {
         let mut text = String::from("#!/bin/sh\n# The processes of this run. The consoles' and the device's output went to its logs.\n");
         text += &format!("mkdir -p {}\n", quote(&self.sockets.to_string_lossy()));
         text += &format!("{} &\n", line(&self.device));
-        for side in Side::BOTH {
-            text += &format!("{} &\n", line(&self.vsock[side]));
-        }
         text += "sleep 1\n";
         for side in Side::BOTH {
             text += &format!("{} &\n", line(&self.qemu[side]));

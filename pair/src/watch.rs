@@ -23,8 +23,6 @@ pub struct State {
     pub link_up: bool,
     /// The device on the RC's root port, as the link follower last left it.
     pub plugged: bool,
-    /// How many times the RC's QEMU was reset.
-    pub rc_resets: u32,
 }
 
 impl Watch {

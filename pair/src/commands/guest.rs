@@ -14,7 +14,7 @@ use std::path::Path;
 /// 125 when no pair is running or the guest goes away, 124 when it does not answer.
 pub fn in_guest(runs: &Path, side: Side, words: &[String]) -> Result<Exit, Failure> {
     let (_, record) = run::find(runs)?;
-    let guest = Guest::new(side.name(), Sockets(record.sockets).vsock(side));
+    let guest = Guest::new(side.name(), Sockets(record.sockets).agent(side));
     let status = front_end(&guest, &words.join(" ")).map_err(|error| {
         let exit = match error {
             GuestError::NotReady { .. } => Exit::Timeout,
