@@ -32,7 +32,9 @@ fuzz_target!(|data: &[u8]| {
             let piece = usize::from(cut & 0x7f) + 1;
             // The server may hang up first.
             let _ = ours.write_all(greeting);
-            let _ = data.chunks(piece).try_for_each(|piece| ours.write_all(piece));
+            let _ = data
+                .chunks(piece)
+                .try_for_each(|piece| ours.write_all(piece));
             let _ = ours.shutdown(Shutdown::Write);
         });
         let (memory, interrupts) = (Arc::new(DmaTable::new()), Arc::new(Interrupts::new()));

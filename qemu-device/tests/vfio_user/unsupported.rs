@@ -3,6 +3,7 @@
 
 use std::os::fd::AsRawFd;
 
+use nix::fcntl::OFlag;
 use qemu_device::vfio_user::wire::command;
 use qemu_device::vfio_user::Errno;
 
@@ -41,9 +42,9 @@ fn commands_that_are_the_servers_to_send() {
 #[test]
 fn descriptors_with_them_are_closed() {
     let (mut peer, _server) = Peer::agreed();
-    let (reader, writer) = nix::unistd::pipe().unwrap();
+    let (reader, writer) = nix::unistd::pipe2(OFlag::O_NONBLOCK).unwrap();
     peer.refused(999, &[0u8; 4], &[writer.as_raw_fd(), eventfd().as_raw_fd()]);
     drop(writer);
-    // The end of the pipe shows once every copy of the writing end is closed.
+    // The end of the pipe shows once every copy of the writing end is closed, which is before the reply.
     assert_eq!(nix::unistd::read(&reader, &mut [0]), Ok(0));
 }
