@@ -7,7 +7,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{anyhow, bail, Context, Result};
 use nix::errno::Errno;
@@ -18,6 +18,9 @@ use crate::progress::Progress;
 
 /// How long a run waits for another one that builds the same artefact.
 const LOCK_DEADLINE: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// An artefact that nobody asked for this long makes room when its successor is made.
+const UNUSED: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// The hash of an artefact's inputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,10 +177,13 @@ impl Cache {
         Ok(Cache { dir })
     }
 
-    /// The finished artefact, if it is there.
+    /// The finished artefact, if it is there. Its time of modification tells when it was last asked
+    /// for.
     pub fn find(&self, name: &str, key: &Key) -> Option<PathBuf> {
         let path = self.dir.join(name).join(key.as_str());
-        path.is_dir().then_some(path)
+        let dir = File::open(&path).ok()?;
+        let _ = dir.set_modified(SystemTime::now());
+        Some(path)
     }
 
     /// The artefact `name` with these inputs: at once if it is there, else made by `build`.
@@ -214,7 +220,10 @@ impl Cache {
                 .with_context(|| format!("cannot move {} into place", finished.display()))
         });
         match result {
-            Ok(()) => Ok(finished),
+            Ok(()) => {
+                remove_unused(&shelf);
+                Ok(finished)
+            }
             Err(error) => {
                 let _ = fs::remove_dir_all(&partial);
                 Err(anyhow!(
@@ -282,6 +291,20 @@ fn remove_abandoned(shelf: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Makes room. What cannot be removed stays: the artefact just made is what matters.
+fn remove_unused(shelf: &Path) {
+    for entry in fs::read_dir(shelf).into_iter().flatten().flatten() {
+        let age = entry.metadata().and_then(|meta| meta.modified());
+        let age = age
+            .ok()
+            .and_then(|then| then.elapsed().ok())
+            .unwrap_or_default();
+        if age > UNUSED && entry.file_name() != "lock" {
+            let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -360,6 +383,29 @@ mod tests {
             })
             .unwrap();
         assert!(path.join("whole").exists() && !path.join("half").exists() && !partial.exists());
+    }
+
+    #[test]
+    fn what_nobody_asks_for_makes_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path()).unwrap();
+        let make = |text| {
+            cache
+                .artefact("thing", &key(text), &Progress::hidden(), |_| Ok(()))
+                .unwrap()
+        };
+        let age = |path: &Path| {
+            File::open(path)
+                .unwrap()
+                .set_modified(SystemTime::now() - 2 * UNUSED)
+                .unwrap();
+        };
+        let [old, asked_for] = ["old", "asked for"].map(make);
+        age(&old);
+        age(&asked_for);
+        make("asked for");
+        let new = make("new");
+        assert!(!old.exists() && asked_for.exists() && new.exists());
     }
 
     #[test]
