@@ -64,6 +64,8 @@ fn command_line(side: Side, options: &Options) -> String {
     if side == Side::Rc {
         // Room behind the hot-plug slot for BARs of 1 MiB; the default window has 2 MiB in all.
         words.push("pci=hpmmiosize=16M".into());
+        // An empty slot's port would go to sleep, its hot-plug interrupt off; QEMU's sends no PME to wake it.
+        words.push("pcie_port_pm=off".into());
     }
     words.extend(options.append[side].iter().cloned());
     words.join(" ")
@@ -153,7 +155,7 @@ mod tests {
         assert!(!ep.contains("pcie-root-port") && !ep.contains("hpmmiosize"));
         let rc = line(Side::Rc, &Options::default());
         assert!(!rc.contains("vfio-user-pci") && rc.contains("pcie-root-port"), "{rc}");
-        assert!(rc.contains("pci=hpmmiosize=16M"));
+        assert!(rc.contains("pci=hpmmiosize=16M pcie_port_pm=off"));
         for text in [ep, rc] {
             assert!(text.contains("share=on,seal=on"));
             assert!(text.contains("file=/r/root,,1.erofs\n"));
