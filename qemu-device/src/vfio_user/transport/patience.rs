@@ -28,7 +28,7 @@ pub struct Patience {
     misses: u32,
     /// For how many messages not to look, because the CPU is wanted.
     pause: u32,
-    /// What `pause` was set to last; doubles until a look pays.
+    /// What `pause` was set to last: doubles when the CPU is wanted, halves when a look pays.
     backoff: u32,
     /// Since when the next message is waited for.
     since: Instant,
@@ -63,7 +63,9 @@ impl Patience {
             let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::FIONREAD, &mut available) };
             if result != 0 || available > 0 {
                 self.misses = 0;
-                self.backoff = 1;
+                if now > self.since {
+                    self.backoff = (self.backoff / 2).max(1);
+                }
                 return;
             }
             if now - self.since >= LIMIT {
