@@ -153,10 +153,8 @@ fn too_many_descriptors_by_and_by() {
     let eventfd = eventfd();
     let (mut peer, server) = Peer::agreed();
     for byte in header(command::DEVICE_SET_IRQS, 1000, 0).as_bytes() {
-        peer.send_raw(&[*byte], &[eventfd.as_raw_fd(); 3]);
-        if peer.stream.take_error().unwrap().is_some() {
-            break;
-        }
+        // The server hangs up at the eleventh.
+        let _ = peer.try_send_raw(&[*byte], &[eventfd.as_raw_fd(); 3]);
     }
     let reason = "33 file descriptors arrived, at most 32 are taken with a message";
     closed_silently(peer, server, reason);
