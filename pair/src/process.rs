@@ -20,6 +20,7 @@ pub fn spawn(mut command: Command) -> io::Result<Child> {
     static SPAWNER: OnceLock<Sender<Request>> = OnceLock::new();
     let runner = std::process::id();
     command.process_group(0);
+    unblock_signals(&mut command);
     // SAFETY: prctl, getppid and _exit are async-signal-safe, and the closure touches nothing else.
     unsafe {
         command.pre_exec(move || {
@@ -50,6 +51,22 @@ pub fn spawn(mut command: Command) -> io::Result<Child> {
     let ended = || io::Error::other("the thread that starts children has ended");
     spawner.send((command, reply)).map_err(|_| ended())?;
     child.recv().map_err(|_| ended())?
+}
+
+/// Lets the child receive every signal: the runner's threads block what [`crate::signals`] waits for, and a child inherits that.
+pub fn unblock_signals(command: &mut Command) {
+    // SAFETY: sigemptyset and sigprocmask are async-signal-safe, and the closure touches its own stack alone.
+    unsafe {
+        command.pre_exec(|| {
+            let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+            if libc::sigemptyset(none.as_mut_ptr()) != 0
+                || libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) != 0
+            {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(())
+        });
+    }
 }
 
 /// The command as a line for a shell, each word quoted where it must be.
@@ -94,6 +111,19 @@ mod tests {
         let mut command = Command::new("prog");
         command.env("X", "a b").args(["-o", "c d"]);
         assert_eq!(shell_line(&command), "X='a b' prog -o 'c d'");
+    }
+
+    #[test]
+    fn a_child_can_be_ended_though_its_starter_blocks_the_signal() {
+        let mut term = nix::sys::signal::SigSet::empty();
+        term.add(nix::sys::signal::Signal::SIGTERM);
+        term.thread_block().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "kill -TERM $$"]);
+        unblock_signals(&mut command);
+        let status = command.status().unwrap();
+        term.thread_unblock().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGTERM));
     }
 
     #[test]

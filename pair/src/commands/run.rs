@@ -3,7 +3,7 @@
 
 use crate::artefacts::Artefacts;
 use crate::cli::RunArgs;
-use crate::process::quote;
+use crate::process::{quote, unblock_signals};
 use crate::run::{Run, RUN_VARIABLE};
 use crate::session::{Pair, Plan};
 use crate::side::Side;
@@ -37,7 +37,10 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let begun = Instant::now();
     let artefacts = Artefacts::prepare(&options)?;
     let prepared = begun.elapsed();
-    eprintln!("pair: {:6.2} s  artefacts ready; the boot begins", prepared.as_secs_f64());
+    eprintln!(
+        "pair: {:6.2} s  artefacts ready; the boot begins",
+        prepared.as_secs_f64()
+    );
     let pair = Pair::boot(&options, &artefacts)?;
     eprintln!("pair: {:6.2} s  in all", begun.elapsed().as_secs_f64());
 
@@ -59,7 +62,10 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let dir = pair.dir().to_owned();
     pair.finish(&outcome);
     if let Some(file) = &args.json {
-        let exit = outcome.as_ref().map_or_else(|failure| failure.exit, |&exit| exit).code();
+        let exit = outcome
+            .as_ref()
+            .map_or_else(|failure| failure.exit, |&exit| exit)
+            .code();
         let failure = outcome.as_ref().err().map(Failure::report);
         let value = json!({
             "run": dir, "exit": exit, "failure": failure,
@@ -82,7 +88,10 @@ fn greet(pair: &Pair, console: Side) {
         return;
     }
     eprintln!();
-    eprintln!("  This is a shell on {}; `exit` or Ctrl-D ends the pair.", console.title());
+    eprintln!(
+        "  This is a shell on {}; `exit` or Ctrl-D ends the pair.",
+        console.title()
+    );
     eprintln!("  In another terminal:");
     let bin = quote(&pair.bin_dir().to_string_lossy());
     let run = quote(&pair.dir().to_string_lossy());
@@ -90,7 +99,10 @@ fn greet(pair: &Pair, console: Side) {
     eprintln!("    {other}                a shell on {}", other.title());
     eprintln!("    {other} CMD, {console} CMD   one command there");
     eprintln!("    pair inspect      the device's state;  pair gdb ep|rc  a debugger");
-    eprintln!("  If the guest hangs: `kill {}` from there ends the pair in order.", std::process::id());
+    eprintln!(
+        "  If the guest hangs: `kill {}` from there ends the pair in order.",
+        std::process::id()
+    );
     eprintln!();
 }
 
@@ -99,6 +111,7 @@ fn attend(pair: &Pair, words: &[OsString]) -> Result<Exit, Failure> {
     let terminal = Terminal::save();
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).envs(pair.env());
+    unblock_signals(&mut command);
     // In the runner's own process group: it has the terminal, and its Ctrl-C.
     let mut child = command.spawn().map_err(|error| {
         let name = Path::new(&words[0]).display();

@@ -10,6 +10,7 @@ use crate::artefacts::Artefacts;
 use crate::function::Function;
 use crate::options::Options;
 use crate::session::Pair;
+use crate::side::Side;
 use crate::signals::{self, Hold};
 use crate::status::{Exit, Failure};
 use clap::CommandFactory;
@@ -91,7 +92,7 @@ pub fn test(args: &TestArgs, options_for: OptionsFor) -> Result<Exit, Failure> {
     let default = options_for(Function::default(), &[])?;
     let artefacts = Artefacts::prepare(&default)?;
     let directory = new_directory(&default.runs)?;
-    let environment = environment(&directory)?;
+    let environment = environment(&directory, &default)?;
     let plan = Plan {
         cases,
         repeat: args.repeat,
@@ -169,21 +170,33 @@ fn progress(what: &str) {
     }
 }
 
-/// What every case finds: `PAIR` (the program, also on the PATH), `SUITE` (the scripts), `RUN_DIR` (the logs).
-fn environment(directory: &Path) -> Result<Vec<(OsString, OsString)>, Failure> {
-    let no_program =
-        |error: io::Error| Failure::harness("cannot find this program's own file").caused_by(error);
-    let program = std::env::current_exe().map_err(no_program)?;
+/// What every case finds: `PAIR` (the program, also on the PATH), `SUITE` (the scripts), `RUN_DIR` (the logs), and which
+/// kernels are tested, for a `pair` that it runs itself.
+fn environment(directory: &Path, options: &Options) -> Result<Vec<(OsString, OsString)>, Failure> {
+    let program = std::env::current_exe().map_err(|error| {
+        Failure::harness("cannot find this program's own file").caused_by(error)
+    })?;
     let mut path = OsString::from(program.parent().unwrap_or(Path::new("/")));
     path.push(":");
     path.push(std::env::var_os("PATH").unwrap_or_default());
-    Ok(vec![
+    let mut environment = vec![
         ("PATH".into(), path),
         ("PAIR".into(), program.into()),
         ("SUITE".into(), root().into()),
         ("RUN_DIR".into(), directory.into()),
         (crate::run::RUN_VARIABLE.into(), OsString::new()),
-    ])
+    ];
+    for (variable, side) in [
+        ("SPIDER_PAIR_EP_KERNEL", Side::Ep),
+        ("SPIDER_PAIR_RC_KERNEL", Side::Rc),
+    ] {
+        let kernel = options.kernel[side].as_deref();
+        // A case runs in a directory of its own.
+        if let Some(kernel) = kernel.and_then(|path| path.canonicalize().ok()) {
+            environment.push((variable.into(), kernel.into()));
+        }
+    }
+    Ok(environment)
 }
 
 /// The variables that stand for options: meant for this command, not for a `pair` that a case runs.
