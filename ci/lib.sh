@@ -91,7 +91,16 @@ FUNCTION=0000:01:00.0
 own_runtime() {
     XDG_RUNTIME_DIR=$(mktemp -d /tmp/pair-ci.XXXXXX)
     export XDG_RUNTIME_DIR
-    trap 'rm -rf "$XDG_RUNTIME_DIR"' EXIT
+    pair_pid=
+    trap clean_up EXIT
+}
+
+# At the end of the case, however it ends.
+clean_up() {
+    trap - ERR
+    set +e
+    [ -z "$pair_pid" ] || { kill -KILL -- "-$pair_pid" && wait "$pair_pid"; } 2>/dev/null
+    rm -rf "${XDG_RUNTIME_DIR:?}"
 }
 
 # pair_run STATUS ARGUMENT…: `pair run ARGUMENT…` ends with STATUS and leaves nothing running; what it said is in ./said.
@@ -111,7 +120,11 @@ pair_start() {
     # A background job of a shell ignores SIGINT, and so would its children.
     setsid env --default-signal=INT "$PAIR" run "$@" >said 2>&1 </dev/null &
     pair_pid=$!
-    trap 'kill -KILL -- "-$pair_pid" 2>/dev/null; rm -rf "${XDG_RUNTIME_DIR:?}"' EXIT
+}
+
+# own_kernel: the project's own kernel, whichever the suite is run on.
+own_kernel() {
+    unset SPIDER_PAIR_EP_KERNEL SPIDER_PAIR_RC_KERNEL
 }
 
 # pair_ends STATUS SECONDS: the `pair` that was started ends with STATUS within SECONDS, and leaves nothing running.
@@ -172,5 +185,5 @@ logs_kept() {
 
 # process_of NAME SIDE: the process of the started pair whose command line names NAME and this side's sockets.
 process_of() {
-    pgrep -f -- "$1.*$sockets/${2:-}" | head -1
+    pgrep -f -- "$1.*$sockets${2:+/$2}" | head -1
 }

@@ -6,6 +6,7 @@
 # timeout: 2400
 . "$SUITE/lib.sh"
 own_runtime
+own_kernel
 export KERNEL_VARIANT=gdb
 
 # The EP waits for gdb before its first instruction: the breakpoint is there before the driver is.

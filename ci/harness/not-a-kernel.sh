@@ -6,6 +6,7 @@
 # timeout: 120
 . "$SUITE/lib.sh"
 own_runtime
+own_kernel
 
 pair_run 125 --kernel /no/such/kernel -- true
 says '/no/such/kernel'

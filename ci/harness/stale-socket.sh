@@ -10,7 +10,7 @@ own_runtime
 echo '=== a pair is killed without a chance to tidy up'
 pair_start --function none -- sleep 600
 run_up
-kill -KILL "$pair_pid"
+kill -KILL -- "-$pair_pid"
 wait "$pair_pid" || true
 wait_for 10 "the killed pair's processes to be gone" eval '[ -z "$(pgrep -f "$sockets/")" ]'
 [ -S "$sockets/control.sock" ] || fail 'no stale socket: this case shows nothing'
