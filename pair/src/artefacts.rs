@@ -40,7 +40,10 @@ impl Artefacts {
     pub fn prepare(options: &Options) -> Result<Artefacts, Failure> {
         for side in Side::BOTH {
             // Found out now, not after ten minutes of building.
-            if let Some(path) = options.kernel[side].as_deref().filter(|path| !path.exists()) {
+            if let Some(path) = options.kernel[side]
+                .as_deref()
+                .filter(|path| !path.exists())
+            {
                 let message = format!("there is no kernel at {}", path.display());
                 return Err(Failure::harness(message));
             }
@@ -127,11 +130,20 @@ fn check_qemu(tools: &Tools) -> anyhow::Result<()> {
 fn device() -> anyhow::Result<PathBuf> {
     let own = env::current_exe().context("cannot find this program's own file")?;
     let dir = own.parent().context("this program has no directory")?;
-    let dir = if dir.ends_with("deps") { dir.parent().unwrap_or(dir) } else { dir };
+    let dir = if dir.ends_with("deps") {
+        dir.parent().unwrap_or(dir)
+    } else {
+        dir
+    };
     let beside = dir.join("qemu-device");
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no workspace")?;
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("no workspace")?;
     let sources = ["qemu-device/src", "qemu-device/Cargo.toml", "abi/src"];
-    let newest = sources.iter().filter_map(|path| newest(&workspace.join(path))).max();
+    let newest = sources
+        .iter()
+        .filter_map(|path| newest(&workspace.join(path)))
+        .max();
     let built = fs::metadata(&beside).and_then(|meta| meta.modified()).ok();
     if built.is_some() && newest <= built {
         return Ok(beside);
@@ -142,12 +154,18 @@ fn device() -> anyhow::Result<PathBuf> {
     };
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--locked", "-p", "qemu-device", "--manifest-path"]);
-    cargo.arg(workspace.join("Cargo.toml")).arg("--target-dir").arg(target);
+    cargo
+        .arg(workspace.join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(target);
     if profile == "release" {
         cargo.arg("--release");
     }
     eprintln!("pair: building qemu-device");
-    let status = cargo.stdin(Stdio::null()).status().context("cannot run cargo")?;
+    let status = cargo
+        .stdin(Stdio::null())
+        .status()
+        .context("cannot run cargo")?;
     if !status.success() {
         bail!("qemu-device does not build ({status})");
     }
@@ -166,5 +184,8 @@ fn newest(path: &Path) -> Option<SystemTime> {
     if !meta.is_dir() {
         return meta.modified().ok();
     }
-    fs::read_dir(path).ok()?.filter_map(|entry| newest(&entry.ok()?.path())).max()
+    fs::read_dir(path)
+        .ok()?
+        .filter_map(|entry| newest(&entry.ok()?.path()))
+        .max()
 }

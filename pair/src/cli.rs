@@ -86,7 +86,11 @@ impl Place {
 #[derive(Debug, Args)]
 pub struct GuestArgs {
     /// The words of a shell command, joined by spaces as ssh does; none for a shell.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CMD"
+    )]
     pub words: Vec<String>,
     /// Where runs are.
     #[command(flatten)]
@@ -95,7 +99,10 @@ pub struct GuestArgs {
 
 /// `ep` or `rc` by the program's own name.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "The run is the one in SPIDER_PAIR_RUN, else the only live one.")]
+#[command(
+    version,
+    after_help = "The run is the one in SPIDER_PAIR_RUN, else the only live one."
+)]
 pub struct GuestCli {
     /// What to run.
     #[command(flatten)]
@@ -134,22 +141,52 @@ pub struct BootArgs {
           value_delimiter = ',')]
     pub overlay: Vec<(Side, PathBuf)>,
     /// More kernel command line for both guests.
-    #[arg(long, value_name = "WORDS", allow_hyphen_values = true, env = "SPIDER_PAIR_APPEND")]
+    #[arg(
+        long,
+        value_name = "WORDS",
+        allow_hyphen_values = true,
+        env = "SPIDER_PAIR_APPEND"
+    )]
     pub append: Option<String>,
     /// More kernel command line for the EP guest.
-    #[arg(long, value_name = "WORDS", allow_hyphen_values = true, env = "SPIDER_PAIR_APPEND_EP")]
+    #[arg(
+        long,
+        value_name = "WORDS",
+        allow_hyphen_values = true,
+        env = "SPIDER_PAIR_APPEND_EP"
+    )]
     pub append_ep: Option<String>,
     /// More kernel command line for the RC guest.
-    #[arg(long, value_name = "WORDS", allow_hyphen_values = true, env = "SPIDER_PAIR_APPEND_RC")]
+    #[arg(
+        long,
+        value_name = "WORDS",
+        allow_hyphen_values = true,
+        env = "SPIDER_PAIR_APPEND_RC"
+    )]
     pub append_rc: Option<String>,
     /// More arguments for both QEMUs, quoted as for a shell.
-    #[arg(long, value_name = "WORDS", allow_hyphen_values = true, env = "SPIDER_PAIR_QEMU_OPTS")]
+    #[arg(
+        long,
+        value_name = "WORDS",
+        allow_hyphen_values = true,
+        env = "SPIDER_PAIR_QEMU_OPTS"
+    )]
     pub qemu_opts: Option<String>,
     /// More arguments for the EP's QEMU.
-    #[arg(long, value_name = "WORDS", allow_hyphen_values = true, env = "SPIDER_PAIR_QEMU_OPTS_EP")]
+    #[arg(
+        long,
+        value_name = "WORDS",
+        allow_hyphen_values = true,
+        env = "SPIDER_PAIR_QEMU_OPTS_EP"
+    )]
     pub qemu_opts_ep: Option<String>,
     /// More arguments for the RC's QEMU.
-    #[arg(long, value_name = "WORDS", allow_hyphen_values = true, env = "SPIDER_PAIR_QEMU_OPTS_RC")]
+    #[arg(
+        long,
+        value_name = "WORDS",
+        allow_hyphen_values = true,
+        env = "SPIDER_PAIR_QEMU_OPTS_RC"
+    )]
     pub qemu_opts_rc: Option<String>,
     /// Each guest's RAM in MiB (at most 3072: the EP's DMA mask has 32 bits).
     #[arg(long, value_name = "MIB", default_value_t = 512, env = "SPIDER_PAIR_MEMORY",
@@ -223,14 +260,25 @@ pub fn options_of_case(function: Function, more: &[String]) -> Result<Options, F
     lay_over(std::env::args().collect(), function, more)
 }
 
-fn lay_over(mut words: Vec<String>, function: Function, more: &[String]) -> Result<Options, Failure> {
-    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+fn lay_over(
+    mut words: Vec<String>,
+    function: Function,
+    more: &[String],
+) -> Result<Options, Failure> {
+    let end = words
+        .iter()
+        .position(|word| word == "--")
+        .unwrap_or(words.len());
     let own = ["--function".to_owned(), function.recipe().name.to_owned()];
     words.splice(end..end, own.into_iter().chain(more.iter().cloned()));
     match Cli::try_parse_from(words) {
-        Ok(Cli { command: Command::Test(args) }) => args.boot.options(),
+        Ok(Cli {
+            command: Command::Test(args),
+        }) => args.boot.options(),
         Ok(_) => Err(Failure::harness("cases are run by `pair test` alone")),
-        Err(error) => Err(Failure::harness("the case asks for what `pair test` does not know").caused_by(error)),
+        Err(error) => Err(
+            Failure::harness("the case asks for what `pair test` does not know").caused_by(error),
+        ),
     }
 }
 
@@ -242,17 +290,30 @@ impl BootArgs {
     pub fn options(&self) -> Result<Options, Failure> {
         let split = |option: &str, text: &Option<String>| match text {
             None => Ok(vec![]),
-            Some(text) => shell_words::split(text).map_err(|error| {
-                Failure::harness(format!("--{option}: {error} in {text:?}"))
-            }),
+            Some(text) => shell_words::split(text)
+                .map_err(|error| Failure::harness(format!("--{option}: {error} in {text:?}"))),
         };
         let both = |option: &str, both, ep, rc| -> Result<Sides<Vec<String>>, Failure> {
-            let of = |side: &str, own| Ok::<_, Failure>([split(option, both)?, split(&format!("{option}-{side}"), own)?].concat());
-            Ok(Sides { ep: of("ep", ep)?, rc: of("rc", rc)? })
+            let of = |side: &str, own| {
+                Ok::<_, Failure>(
+                    [
+                        split(option, both)?,
+                        split(&format!("{option}-{side}"), own)?,
+                    ]
+                    .concat(),
+                )
+            };
+            Ok(Sides {
+                ep: of("ep", ep)?,
+                rc: of("rc", rc)?,
+            })
         };
         // Kernel words keep their quotes: the kernel reads them itself.
         let words = |text: &Option<String>| -> Vec<String> {
-            text.iter().flat_map(|text| text.split_ascii_whitespace()).map(str::to_owned).collect()
+            text.iter()
+                .flat_map(|text| text.split_ascii_whitespace())
+                .map(str::to_owned)
+                .collect()
         };
         let own = |side: Side| match side {
             Side::Ep => (&self.ep_kernel, &self.append_ep),
@@ -270,8 +331,16 @@ impl BootArgs {
                 of_side.map(|(_, dir)| dir.clone()).collect()
             }),
             append: Sides::from_fn(|side| [words(&self.append), words(own(side).1)].concat()),
-            qemu_opts: both("qemu-opts", &self.qemu_opts, &self.qemu_opts_ep, &self.qemu_opts_rc)?,
-            memory: Sides { ep: self.memory, rc: self.memory },
+            qemu_opts: both(
+                "qemu-opts",
+                &self.qemu_opts,
+                &self.qemu_opts_ep,
+                &self.qemu_opts_rc,
+            )?,
+            memory: Sides {
+                ep: self.memory,
+                rc: self.memory,
+            },
             cpus: self.cpus,
             edma: self.edma.unwrap_or_default(),
             windows: self.windows,
@@ -326,7 +395,11 @@ mod tests {
             let sub = cli.find_subcommand(name).unwrap();
             for arg in sub.get_arguments().filter(|arg| arg.get_long().is_some()) {
                 let exempt = ["help", "soak", "repeat", "junit"].contains(&arg.get_id().as_str());
-                assert!(exempt || arg.get_env().is_some(), "{name} --{}", arg.get_id());
+                assert!(
+                    exempt || arg.get_env().is_some(),
+                    "{name} --{}",
+                    arg.get_id()
+                );
             }
         }
     }
@@ -344,11 +417,29 @@ mod tests {
             .boot
             .options()
             .unwrap();
-        assert_eq!(options.kernel, Sides { ep: Some("/a".into()), rc: Some("/b".into()) });
+        assert_eq!(
+            options.kernel,
+            Sides {
+                ep: Some("/a".into()),
+                rc: Some("/b".into())
+            }
+        );
         assert_eq!(options.append.ep, ["x=1", "y"]);
         assert_eq!(options.append.rc, ["x=1"]);
-        assert_eq!(options.overlay, Sides { ep: vec!["/tmp".into()], rc: vec![] });
-        assert_eq!(options.qemu_opts, Sides { ep: vec![], rc: vec!["-d".into(), "int".into()] });
+        assert_eq!(
+            options.overlay,
+            Sides {
+                ep: vec!["/tmp".into()],
+                rc: vec![]
+            }
+        );
+        assert_eq!(
+            options.qemu_opts,
+            Sides {
+                ep: vec![],
+                rc: vec!["-d".into(), "int".into()]
+            }
+        );
     }
 
     #[test]
@@ -366,7 +457,10 @@ mod tests {
             "frobnicate",
             "",
         ] {
-            let line = ["pair"].into_iter().chain(bad.split(' ')).filter(|word| !word.is_empty());
+            let line = ["pair"]
+                .into_iter()
+                .chain(bad.split(' '))
+                .filter(|word| !word.is_empty());
             assert!(Cli::try_parse_from(line).is_err(), "{bad}");
         }
         let options = run("pair run --qemu-opts='").boot.options().unwrap_err();
@@ -379,8 +473,15 @@ mod tests {
         let words = words.split(' ').map(str::to_owned).collect();
         let more = ["--memory".to_owned(), "1024".to_owned()];
         let options = lay_over(words, Function::EpfTest, &more).unwrap();
-        assert_eq!((options.function, options.memory.ep, options.cpus), (Function::EpfTest, 1024, 1));
-        let bad = lay_over(vec!["pair".into(), "test".into()], Function::None, &["--nix".into()]);
+        assert_eq!(
+            (options.function, options.memory.ep, options.cpus),
+            (Function::EpfTest, 1024, 1)
+        );
+        let bad = lay_over(
+            vec!["pair".into(), "test".into()],
+            Function::None,
+            &["--nix".into()],
+        );
         assert_eq!(bad.unwrap_err().exit.code(), 125);
     }
 

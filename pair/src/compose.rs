@@ -38,7 +38,10 @@ pub fn initramfs(
             artefacts.tools.command("depmod"),
         )?;
         initramfs.overlay(scratch)?;
-        let list: String = recipe.modules[side].iter().map(|name| format!("{name}\n")).collect();
+        let list: String = recipe.modules[side]
+            .iter()
+            .map(|name| format!("{name}\n"))
+            .collect();
         initramfs.file(MODULES, list, 0o644)?;
         if let (Side::Ep, Some(script)) = (side, recipe.setup) {
             initramfs.file(format!("{FUNCTIONS}/{}.sh", recipe.name), script, 0o755)?;
@@ -53,6 +56,7 @@ pub fn initramfs(
     // Links into the cache: nothing is lost with them.
     let _ = fs::remove_dir_all(scratch);
     outcome.map_err(|error| {
-        Failure::harness(format!("{}'s initramfs cannot be composed", side.title())).caused_by(error)
+        Failure::harness(format!("{}'s initramfs cannot be composed", side.title()))
+            .caused_by(error)
     })
 }

@@ -59,7 +59,12 @@ pub fn inspect(socket: &Path, path: &str) -> anyhow::Result<Value> {
     if answer["ok"] == true {
         Ok(answer["value"].take())
     } else {
-        anyhow::bail!("{}", answer["error"].as_str().unwrap_or("the device gave no reason"))
+        anyhow::bail!(
+            "{}",
+            answer["error"]
+                .as_str()
+                .unwrap_or("the device gave no reason")
+        )
     }
 }
 
@@ -113,7 +118,10 @@ mod tests {
         let (_dir, path) = serve("{\"ok\":true,\"value\":{\"up\":true}}\n");
         assert_eq!(inspect(&path, "link").unwrap(), json!({"up": true}));
         let (_dir, path) = serve("{\"ok\":false,\"error\":\"no node nix\"}\n");
-        assert_eq!(inspect(&path, "nix").unwrap_err().to_string(), "no node nix");
+        assert_eq!(
+            inspect(&path, "nix").unwrap_err().to_string(),
+            "no node nix"
+        );
         let (_dir, path) = serve("");
         assert!(inspect(&path, "").is_err());
     }
@@ -126,8 +134,14 @@ mod tests {
             "{\"t\":2,\"event\":\"moon-landing\"}\n",
             "{\"t\":3,\"event\":\"rc-detached\"}\n",
         ));
-        let seen: Vec<_> = events(&path).unwrap().map(|stamped| stamped.event).collect();
-        let up = Event::Link { up: true, generation: 2 };
+        let seen: Vec<_> = events(&path)
+            .unwrap()
+            .map(|stamped| stamped.event)
+            .collect();
+        let up = Event::Link {
+            up: true,
+            generation: 2,
+        };
         assert_eq!(seen, [up, Event::Unknown, Event::RcDetached]);
     }
 }

@@ -32,13 +32,19 @@ impl Function {
         match self {
             Function::None => &Recipe {
                 name: "none",
-                modules: Sides { ep: &["spider_bridge"], rc: &[] },
+                modules: Sides {
+                    ep: &["spider_bridge"],
+                    rc: &[],
+                },
                 setup: None,
                 probed: None,
             },
             Function::EpfTest => &Recipe {
                 name: "epf-test",
-                modules: Sides { ep: &["spider_bridge", "pci-epf-test"], rc: &["pci_endpoint_test"] },
+                modules: Sides {
+                    ep: &["spider_bridge", "pci-epf-test"],
+                    rc: &["pci_endpoint_test"],
+                },
                 setup: Some(include_str!("../functions/epf-test.sh")),
                 probed: Some("/dev/pci-endpoint-test.0"),
             },

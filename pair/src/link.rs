@@ -81,7 +81,10 @@ impl Follower {
                     return match self.link {
                         Some(_) if tries >= Self::PLUG_TRIES => Some(Action::GiveUp),
                         Some(generation) => {
-                            self.slot = Slot::Plugging { generation, tries: tries + 1 };
+                            self.slot = Slot::Plugging {
+                                generation,
+                                tries: tries + 1,
+                            };
                             Some(Action::Plug)
                         }
                         None => None,
@@ -98,9 +101,15 @@ impl Follower {
             }
             Input::StillThere => {
                 if let Slot::Emptying { tries } = self.slot {
-                    self.slot = Slot::Emptying { tries: tries.saturating_add(1) };
+                    self.slot = Slot::Emptying {
+                        tries: tries.saturating_add(1),
+                    };
                     // The quick way once more from time to time: the guest may have been booting.
-                    return Some(if tries % 2 == 0 { Action::Remove } else { Action::PowerOff });
+                    return Some(if tries % 2 == 0 {
+                        Action::Remove
+                    } else {
+                        Action::PowerOff
+                    });
                 }
             }
         }
@@ -111,7 +120,10 @@ impl Follower {
     fn settle(&mut self) -> Option<Action> {
         match (self.slot, self.link) {
             (Slot::Empty, Some(generation)) => {
-                self.slot = Slot::Plugging { generation, tries: 1 };
+                self.slot = Slot::Plugging {
+                    generation,
+                    tries: 1,
+                };
                 Some(Action::Plug)
             }
             (Slot::Full { generation }, link) if link != Some(generation) => {
@@ -175,7 +187,12 @@ mod tests {
 
     #[test]
     fn a_link_that_goes_during_the_plug_is_unplugged_after_it() {
-        play(&[(up(1), Some(Plug)), (Down, None), (Plugged, Some(PowerOff)), (Gone, None)]);
+        play(&[
+            (up(1), Some(Plug)),
+            (Down, None),
+            (Plugged, Some(PowerOff)),
+            (Gone, None),
+        ]);
     }
 
     #[test]
@@ -211,13 +228,23 @@ mod tests {
             (PlugRefused, Some(Plug)),
             (PlugRefused, Some(GiveUp)),
         ]);
-        play(&[(up(1), Some(Plug)), (Down, None), (PlugRefused, None), (up(2), Some(Plug))]);
+        play(&[
+            (up(1), Some(Plug)),
+            (Down, None),
+            (PlugRefused, None),
+            (up(2), Some(Plug)),
+        ]);
     }
 
     #[test]
     fn a_guest_that_switches_its_slot_off_keeps_it_empty_until_the_next_link_up() {
-        let follower =
-            play(&[(up(1), Some(Plug)), (Plugged, None), (Gone, None), (Down, None), (up(2), Some(Plug))]);
+        let follower = play(&[
+            (up(1), Some(Plug)),
+            (Plugged, None),
+            (Gone, None),
+            (Down, None),
+            (up(2), Some(Plug)),
+        ]);
         assert!(!follower.plugged());
     }
 }

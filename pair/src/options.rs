@@ -104,6 +104,9 @@ impl Default for Options {
 impl Options {
     /// Whether this side's guest waits for gdb before it starts.
     pub fn stopped(&self, side: Side) -> bool {
-        matches!((self.gdb, side), (Some(Debug::Ep), Side::Ep) | (Some(Debug::Rc), Side::Rc))
+        matches!(
+            (self.gdb, side),
+            (Some(Debug::Ep), Side::Ep) | (Some(Debug::Rc), Side::Rc)
+        )
     }
 }

@@ -67,14 +67,21 @@ pub fn follow(
             log.line_at(t, "pair", &format!("device: {event:?}"));
             if let control::Event::Link { up, generation } = event {
                 for_events.update(|state| state.link_up = up);
-                let input = if up { Input::Up { generation } } else { Input::Down };
+                let input = if up {
+                    Input::Up { generation }
+                } else {
+                    Input::Down
+                };
                 if notify.0.send(input).is_err() {
                     return;
                 }
             }
         }
     };
-    std::thread::Builder::new().name("device events".into()).spawn(listen).map_err(cannot)?;
+    std::thread::Builder::new()
+        .name("device events".into())
+        .spawn(listen)
+        .map_err(cannot)?;
     let hands = Hands {
         plug,
         monitor,
@@ -110,9 +117,11 @@ impl Hands {
             };
             while let Some(now) = input.take() {
                 let action = follower.step(now);
-                self.watch.update(|state| state.plugged = follower.plugged());
+                self.watch
+                    .update(|state| state.plugged = follower.plugged());
                 if let Some(action) = action {
-                    self.timeline.line("pair", &format!("link follower: {now:?}: {action:?}"));
+                    self.timeline
+                        .line("pair", &format!("link follower: {now:?}: {action:?}"));
                     input = self.act(action);
                 }
             }
@@ -141,7 +150,8 @@ impl Hands {
             Action::Plug => match self.monitor.execute("device_add", self.plug.clone()) {
                 Ok(_) => Some(Input::Plugged),
                 Err(error) => {
-                    self.timeline.line("pair", &format!("link follower: {error}"));
+                    self.timeline
+                        .line("pair", &format!("link follower: {error}"));
                     self.watch.pause(BETWEEN_PLUGS);
                     Some(Input::PlugRefused)
                 }
@@ -152,14 +162,16 @@ impl Hands {
                     None
                 }
                 Err(error) => {
-                    self.timeline.line("pair", &format!("link follower: power off: {error}"));
+                    self.timeline
+                        .line("pair", &format!("link follower: power off: {error}"));
                     Some(Input::StillThere)
                 }
             },
             Action::Remove => {
                 let device = json!({ "id": qemu::FUNCTION_ID });
                 if let Err(error) = self.monitor.execute("device_del", device) {
-                    self.timeline.line("pair", &format!("link follower: {error}"));
+                    self.timeline
+                        .line("pair", &format!("link follower: {error}"));
                 }
                 self.again = Some(Instant::now() + AFTER_REMOVE);
                 None

@@ -87,25 +87,43 @@ pub fn arguments(side: Side, options: &Options, files: &Files, sockets: &Sockets
     push("-smp", &options.cpus.to_string());
     push("-m", &format!("{memory}M"));
     // The device maps guest RAM from this descriptor; sealed, it cannot shrink below the mapping.
-    push("-object", &format!("memory-backend-memfd,id=ram,size={memory}M,share=on,seal=on"));
+    push(
+        "-object",
+        &format!("memory-backend-memfd,id=ram,size={memory}M,share=on,seal=on"),
+    );
     push("-display", &"none");
     push("-kernel", &files.kernel);
     push("-initrd", &files.initramfs);
     push("-append", &command_line(side, options));
     let rootfs = escape(&files.rootfs.to_string_lossy());
-    push("-drive", &format!("if=none,id=root,format=raw,readonly=on,file={rootfs}"));
+    push(
+        "-drive",
+        &format!("if=none,id=root,format=raw,readonly=on,file={rootfs}"),
+    );
     push("-device", &"virtio-blk-pci,drive=root");
     push("-device", &"virtio-rng-pci");
     let port = escape(&sockets.port(side).to_string_lossy());
-    push("-chardev", &format!("socket,id=agent,path={port},server=on,wait=off"));
+    push(
+        "-chardev",
+        &format!("socket,id=agent,path={port},server=on,wait=off"),
+    );
     push("-device", &"virtio-serial-pci");
-    push("-device", &format!("virtserialport,chardev=agent,name={}", agent::mux::PORT_NAME));
+    push(
+        "-device",
+        &format!(
+            "virtserialport,chardev=agent,name={}",
+            agent::mux::PORT_NAME
+        ),
+    );
     match side {
         Side::Ep => {
             let face = vfio_user("controller", "pcie.0", &sockets.face(side), options);
             push("-device", &face.to_string());
         }
-        Side::Rc => push("-device", &format!("pcie-root-port,id={ROOT_PORT_ID},chassis=1,slot=1")),
+        Side::Rc => push(
+            "-device",
+            &format!("pcie-root-port,id={ROOT_PORT_ID},chassis=1,slot=1"),
+        ),
     }
     // The runner reads stdout all the time, so the guest never waits for its console.
     push("-chardev", &"stdio,id=serial,signal=off");
@@ -124,7 +142,10 @@ pub fn arguments(side: Side, options: &Options, files: &Files, sockets: &Sockets
 
 /// A socket on which QEMU listens: for a monitor, or as `-gdb` and the monitor's `gdbserver` take it.
 pub fn server(socket: &Path) -> String {
-    format!("unix:{},server=on,wait=off", escape(&socket.to_string_lossy()))
+    format!(
+        "unix:{},server=on,wait=off",
+        escape(&socket.to_string_lossy())
+    )
 }
 
 /// A value within QEMU's `key=value,…`: a comma is doubled.
@@ -145,16 +166,25 @@ mod tests {
         };
         let sockets = Sockets(PathBuf::from("/s"));
         let words = arguments(side, options, &files, &sockets);
-        words.iter().map(|word| word.to_string_lossy().into_owned() + "\n").collect()
+        words
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned() + "\n")
+            .collect()
     }
 
     #[test]
     fn the_endpoint_has_its_controller_from_the_start_and_the_root_complex_a_slot() {
         let ep = line(Side::Ep, &Options::default());
-        assert!(ep.contains("vfio-user-pci") && ep.contains("/s/ep.sock"), "{ep}");
+        assert!(
+            ep.contains("vfio-user-pci") && ep.contains("/s/ep.sock"),
+            "{ep}"
+        );
         assert!(!ep.contains("pcie-root-port") && !ep.contains("hpmmiosize"));
         let rc = line(Side::Rc, &Options::default());
-        assert!(!rc.contains("vfio-user-pci") && rc.contains("pcie-root-port"), "{rc}");
+        assert!(
+            !rc.contains("vfio-user-pci") && rc.contains("pcie-root-port"),
+            "{rc}"
+        );
         assert!(rc.contains("pci=hpmmiosize=16M pcie_port_pm=off"));
         for text in [ep, rc] {
             assert!(text.contains("share=on,seal=on"));
@@ -176,7 +206,10 @@ mod tests {
 
     #[test]
     fn only_the_side_to_be_debugged_waits() {
-        let options = Options { gdb: Some(Debug::Ep), ..Options::default() };
+        let options = Options {
+            gdb: Some(Debug::Ep),
+            ..Options::default()
+        };
         assert!(line(Side::Ep, &options).contains("\n-S\n"));
         assert!(!line(Side::Rc, &options).contains("\n-S\n"));
     }
@@ -185,7 +218,10 @@ mod tests {
     fn a_debugged_device_may_take_its_time() {
         let sockets = Sockets(PathBuf::from("/s"));
         let timeout = |gdb| {
-            let options = Options { gdb, ..Options::default() };
+            let options = Options {
+                gdb,
+                ..Options::default()
+            };
             plug(&sockets, &options)["x-msg-timeout"].as_u64().unwrap()
         };
         assert!(timeout(None) > 5_000);

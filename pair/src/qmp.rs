@@ -88,10 +88,19 @@ pub fn decode(line: &str) -> Result<Message, Error> {
         let data = value.get_mut("data").map_or_else(|| json!({}), Value::take);
         Ok(Message::Event(Event { name, data }))
     } else if let Some(error) = value.get("error") {
-        let description = error.get("desc").and_then(Value::as_str).unwrap_or("no reason given");
-        Ok(Message::Error { id, description: description.to_owned() })
+        let description = error
+            .get("desc")
+            .and_then(Value::as_str)
+            .unwrap_or("no reason given");
+        Ok(Message::Error {
+            id,
+            description: description.to_owned(),
+        })
     } else if let (Some(id), Some(value)) = (id, value.get_mut("return")) {
-        Ok(Message::Return { id, value: value.take() })
+        Ok(Message::Return {
+            id,
+            value: value.take(),
+        })
     } else {
         Err(malformed())
     }
@@ -131,42 +140,52 @@ impl Client {
         mut on_event: impl FnMut(Event) + Send + 'static,
     ) -> Result<Self, Error> {
         let answers = Arc::new(Mutex::new(Some(Answers::new())));
-        let client =
-            Client { stream: stream.try_clone()?, next_id: AtomicU64::new(1), answers: answers.clone() };
+        let client = Client {
+            stream: stream.try_clone()?,
+            next_id: AtomicU64::new(1),
+            answers: answers.clone(),
+        };
         let mut reader = BufReader::new(stream);
         client.stream.set_read_timeout(Some(Self::PATIENCE))?;
         match read(&mut reader)? {
             Some(Message::Greeting) => {}
-            Some(other) => return Err(Error::Malformed(format!("{other:?} instead of a greeting"))),
+            Some(other) => {
+                return Err(Error::Malformed(format!("{other:?} instead of a greeting")))
+            }
             None => return Err(Error::Closed),
         }
         client.stream.set_read_timeout(None)?;
-        std::thread::Builder::new().name("qmp".into()).spawn(move || {
-            loop {
-                let (id, answer) = match read(&mut reader) {
-                    Ok(Some(Message::Event(event))) => {
-                        on_event(event);
-                        continue;
+        std::thread::Builder::new()
+            .name("qmp".into())
+            .spawn(move || {
+                loop {
+                    let (id, answer) = match read(&mut reader) {
+                        Ok(Some(Message::Event(event))) => {
+                            on_event(event);
+                            continue;
+                        }
+                        Ok(Some(Message::Return { id, value })) => (id, Ok(value)),
+                        Ok(Some(Message::Error {
+                            id: Some(id),
+                            description,
+                        })) => (id, Err(description)),
+                        Ok(Some(other)) => {
+                            log::warn!("QEMU's monitor: unexpected {other:?}");
+                            continue;
+                        }
+                        Err(error @ Error::Malformed(_)) => {
+                            log::warn!("{error}");
+                            continue;
+                        }
+                        Ok(None) | Err(_) => break,
+                    };
+                    let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+                    if let Some(sender) = answers.as_mut().and_then(|open| open.remove(&id)) {
+                        let _ = sender.send(answer); // whoever no longer waits has timed out
                     }
-                    Ok(Some(Message::Return { id, value })) => (id, Ok(value)),
-                    Ok(Some(Message::Error { id: Some(id), description })) => (id, Err(description)),
-                    Ok(Some(other)) => {
-                        log::warn!("QEMU's monitor: unexpected {other:?}");
-                        continue;
-                    }
-                    Err(error @ Error::Malformed(_)) => {
-                        log::warn!("{error}");
-                        continue;
-                    }
-                    Ok(None) | Err(_) => break,
-                };
-                let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(sender) = answers.as_mut().and_then(|open| open.remove(&id)) {
-                    let _ = sender.send(answer); // whoever no longer waits has timed out
                 }
-            }
-            *answers.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        })?;
+                *answers.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            })?;
         client.execute("qmp_capabilities", Value::Null)?;
         Ok(client)
     }
@@ -191,11 +210,15 @@ impl Client {
         let command = || command.to_owned();
         match answer.recv_timeout(Self::PATIENCE) {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(description)) => Err(Error::Refused { command: command(), description }),
+            Ok(Err(description)) => Err(Error::Refused {
+                command: command(),
+                description,
+            }),
             Err(RecvTimeoutError::Disconnected) => Err(Error::Closed),
-            Err(RecvTimeoutError::Timeout) => {
-                Err(Error::Timeout { command: command(), seconds: Self::PATIENCE.as_secs() })
-            }
+            Err(RecvTimeoutError::Timeout) => Err(Error::Timeout {
+                command: command(),
+                seconds: Self::PATIENCE.as_secs(),
+            }),
         }
     }
 
@@ -218,7 +241,12 @@ impl Drop for Client {
 /// The next message; None at the end of the stream.
 fn read(reader: &mut impl BufRead) -> Result<Option<Message>, Error> {
     let mut line = String::new();
-    if reader.by_ref().take(Client::LONGEST_LINE).read_line(&mut line)? == 0 {
+    if reader
+        .by_ref()
+        .take(Client::LONGEST_LINE)
+        .read_line(&mut line)?
+        == 0
+    {
         return Ok(None);
     }
     decode(&line).map(Some)
@@ -235,16 +263,25 @@ mod tests {
         assert_eq!(decode(GREETING).unwrap(), Message::Greeting);
         assert_eq!(
             decode(r#"{"return": {"x": 1}, "id": 3}"#).unwrap(),
-            Message::Return { id: 3, value: json!({"x": 1}) }
+            Message::Return {
+                id: 3,
+                value: json!({"x": 1})
+            }
         );
         assert_eq!(
             decode(r#"{"id": 4, "error": {"class": "GenericError", "desc": "no"}}"#).unwrap(),
-            Message::Error { id: Some(4), description: "no".into() }
+            Message::Error {
+                id: Some(4),
+                description: "no".into()
+            }
         );
         let event = r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "RESET", "data": {"guest": true}}"#;
         assert_eq!(
             decode(event).unwrap(),
-            Message::Event(Event { name: "RESET".into(), data: json!({"guest": true}) })
+            Message::Event(Event {
+                name: "RESET".into(),
+                data: json!({"guest": true})
+            })
         );
         for bad in ["", "{", "[]", r#"{"return": {}}"#, r#"{"id": 1}"#, "7"] {
             assert!(matches!(decode(bad), Err(Error::Malformed(_))), "{bad}");
@@ -256,7 +293,10 @@ mod tests {
         let line = encode(7, "device_del", &json!({"id": "a\nb"}));
         assert_eq!(line.matches('\n').count(), 1);
         let value: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(value, json!({"execute": "device_del", "id": 7, "arguments": {"id": "a\nb"}}));
+        assert_eq!(
+            value,
+            json!({"execute": "device_del", "id": 7, "arguments": {"id": "a\nb"}})
+        );
         assert!(!encode(1, "quit", &Value::Null).contains("arguments"));
     }
 
@@ -302,14 +342,23 @@ mod tests {
     #[test]
     fn a_qemu_that_ends_leaves_nobody_waiting() {
         let client = Client::new(fake(|_, _| String::new()), |_| ()).unwrap();
-        assert!(matches!(client.execute("quit", Value::Null), Err(Error::Closed)));
-        assert!(matches!(client.execute("quit", Value::Null), Err(Error::Closed)));
+        assert!(matches!(
+            client.execute("quit", Value::Null),
+            Err(Error::Closed)
+        ));
+        assert!(matches!(
+            client.execute("quit", Value::Null),
+            Err(Error::Closed)
+        ));
     }
 
     #[test]
     fn what_does_not_greet_is_no_monitor() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         theirs.write_all(b"SSH-2.0\n").unwrap();
-        assert!(matches!(Client::new(ours, |_| ()), Err(Error::Malformed(_))));
+        assert!(matches!(
+            Client::new(ours, |_| ()),
+            Err(Error::Malformed(_))
+        ));
     }
 }

@@ -119,12 +119,20 @@ impl Run {
         let sockets = Sockets(sockets);
         commands(&sockets.bin()).map_err(cannot(&sockets.bin()))?;
         point_latest(&runs, &dir);
-        Ok(Run { dir, sockets, _lock: lock })
+        Ok(Run {
+            dir,
+            sockets,
+            _lock: lock,
+        })
     }
 
     /// The run's name.
     pub fn id(&self) -> String {
-        self.dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        self.dir
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
     }
 
     /// Writes `run.json`, all of it or nothing.
@@ -144,7 +152,10 @@ impl Run {
         let write = || -> io::Result<()> {
             let file = tempfile::NamedTempFile::new_in(&self.dir)?;
             serde_json::to_writer_pretty(&file, value)?;
-            fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+            fs::set_permissions(
+                file.path(),
+                std::os::unix::fs::PermissionsExt::from_mode(0o644),
+            )?;
             file.persist(&path)?;
             Ok(())
         };
@@ -165,7 +176,9 @@ impl Drop for Run {
 /// Where runs are kept: in the checkout that the current directory is in, else below the current directory.
 pub fn default_runs() -> PathBuf {
     let here = env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
-    let checkout = here.ancestors().find(|dir| dir.join("pair/functions").is_dir());
+    let checkout = here
+        .ancestors()
+        .find(|dir| dir.join("pair/functions").is_dir());
     checkout.unwrap_or(&here).join("runs")
 }
 
@@ -179,8 +192,9 @@ pub fn find(runs: &Path) -> Result<(PathBuf, Record), Failure> {
         let record = load(&dir)?;
         if !is_live(&record) {
             let message = format!("the run {} has ended", dir.display());
-            return Err(Failure::harness(message)
-                .with_hint(format!("{RUN_VARIABLE} names it; start another with `pair run`")));
+            return Err(Failure::harness(message).with_hint(format!(
+                "{RUN_VARIABLE} names it; start another with `pair run`"
+            )));
         }
         return Ok((dir, record));
     }
@@ -193,15 +207,22 @@ pub fn find(runs: &Path) -> Result<(PathBuf, Record), Failure> {
         .filter(|(_, record)| is_live(record))
         .collect();
     match live.len() {
-        0 => Err(Failure::harness(format!("no pair is running (looked in {})", runs.display()))
-            .with_hint("start one with `pair run`")),
+        0 => Err(
+            Failure::harness(format!("no pair is running (looked in {})", runs.display()))
+                .with_hint("start one with `pair run`"),
+        ),
         1 => Ok(live.remove(0)),
         _ => {
-            let list: Vec<_> = live.iter().map(|(dir, _)| dir.display().to_string()).collect();
-            Err(Failure::harness("several pairs are running").with_tail(list).with_hint(format!(
-                "say which: {RUN_VARIABLE}={} …",
-                live[0].0.display()
-            )))
+            let list: Vec<_> = live
+                .iter()
+                .map(|(dir, _)| dir.display().to_string())
+                .collect();
+            Err(Failure::harness("several pairs are running")
+                .with_tail(list)
+                .with_hint(format!(
+                    "say which: {RUN_VARIABLE}={} …",
+                    live[0].0.display()
+                )))
         }
     }
 }
@@ -218,12 +239,19 @@ fn is_live(record: &Record) -> bool {
     // Free to be locked, or gone: the runner has ended, however it did.
     // Shared, so that two who look do not take each other for the runner.
     record.sockets.is_dir()
-        && matches!(lock(&record.sockets, FlockArg::LockSharedNonblock), Ok(None))
+        && matches!(
+            lock(&record.sockets, FlockArg::LockSharedNonblock),
+            Ok(None)
+        )
 }
 
 /// Locks a socket directory; None when a live run has it.
 fn lock(dir: &Path, how: FlockArg) -> io::Result<Option<Flock<File>>> {
-    let file = File::options().create(true).truncate(false).write(true).open(dir.join("lock"))?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(dir.join("lock"))?;
     match Flock::lock(file, how) {
         Ok(lock) => Ok(Some(lock)),
         Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
@@ -245,7 +273,9 @@ fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let path = entry.path();
         // A directory without a lock file may be a run that is just beginning.
-        if path.join("lock").exists() && matches!(lock(&path, FlockArg::LockExclusiveNonblock), Ok(Some(_))) {
+        if path.join("lock").exists()
+            && matches!(lock(&path, FlockArg::LockExclusiveNonblock), Ok(Some(_)))
+        {
             log::debug!("removing {}, left by a run that was killed", path.display());
             let _ = fs::remove_dir_all(&path);
         }
@@ -255,7 +285,11 @@ fn sweep(parent: &Path) {
 /// `<stamp>`, or `<stamp>-2` and so on when runs begin in the same second.
 pub(crate) fn new_dir(runs: &Path, stamp: &str) -> io::Result<PathBuf> {
     for n in 1..1000 {
-        let name = if n == 1 { stamp.to_owned() } else { format!("{stamp}-{n}") };
+        let name = if n == 1 {
+            stamp.to_owned()
+        } else {
+            format!("{stamp}-{n}")
+        };
         match fs::create_dir(runs.join(&name)) {
             Ok(()) => return Ok(runs.join(name)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -268,7 +302,10 @@ pub(crate) fn new_dir(runs: &Path, stamp: &str) -> io::Result<PathBuf> {
 /// Today and now (UTC) as `20261121-124317`.
 pub(crate) fn stamp() -> String {
     let text = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    text.chars().filter(|c| !"-:Z".contains(*c)).map(|c| if c == 'T' { '-' } else { c }).collect()
+    text.chars()
+        .filter(|c| !"-:Z".contains(*c))
+        .map(|c| if c == 'T' { '-' } else { c })
+        .collect()
 }
 
 /// Makes the commands that are put on a host command's PATH: this program by the names it knows itself by.

@@ -26,7 +26,12 @@ pub struct Tail(Arc<Mutex<VecDeque<String>>>);
 impl Tail {
     /// The last lines, oldest first.
     pub fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .cloned()
+            .collect()
     }
 
     fn push(&self, line: &str) {
@@ -58,9 +63,13 @@ impl Sink {
     /// # Errors
     /// When the file cannot be created.
     pub fn create(source: &str, path: &Path, timeline: &Arc<Timeline>) -> Result<Sink, Failure> {
-        let file = File::options().create(true).append(true).open(path).map_err(|error| {
-            Failure::harness(format!("cannot write {}", path.display())).caused_by(error)
-        })?;
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(path)
+            .map_err(|error| {
+                Failure::harness(format!("cannot write {}", path.display())).caused_by(error)
+            })?;
         Ok(Sink {
             source: source.to_owned(),
             file,
@@ -72,31 +81,39 @@ impl Sink {
 
     /// Copies `stream` until it ends, on a thread of its own.
     fn follow(mut self, mut stream: impl Read + Send + 'static) -> io::Result<()> {
-        std::thread::Builder::new().name(format!("log {}", self.source)).spawn(move || {
-            let mut lines = Lines::default();
-            let mut buffer = [0; 8192];
-            loop {
-                let length = match stream.read(&mut buffer) {
-                    Ok(0) => break,
-                    Ok(length) => length,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Err(_) => break,
-                };
-                if let Err(error) = self.file.write_all(&buffer[..length]) {
-                    log::error!("the log of {}: {error}", self.source);
+        std::thread::Builder::new()
+            .name(format!("log {}", self.source))
+            .spawn(move || {
+                let mut lines = Lines::default();
+                let mut buffer = [0; 8192];
+                loop {
+                    let length = match stream.read(&mut buffer) {
+                        Ok(0) => break,
+                        Ok(length) => length,
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                        Err(_) => break,
+                    };
+                    if let Err(error) = self.file.write_all(&buffer[..length]) {
+                        log::error!("the log of {}: {error}", self.source);
+                    }
+                    let Sink {
+                        source,
+                        timeline,
+                        tail,
+                        on_line,
+                        ..
+                    } = &mut self;
+                    lines.push(&buffer[..length], |line| {
+                        timeline.line(source, line);
+                        tail.push(line);
+                        on_line(line);
+                    });
                 }
-                let Sink { source, timeline, tail, on_line, .. } = &mut self;
-                lines.push(&buffer[..length], |line| {
-                    timeline.line(source, line);
-                    tail.push(line);
-                    on_line(line);
+                lines.finish(|line| {
+                    self.timeline.line(&self.source, line);
+                    self.tail.push(line);
                 });
-            }
-            lines.finish(|line| {
-                self.timeline.line(&self.source, line);
-                self.tail.push(line);
-            });
-        })?;
+            })?;
         Ok(())
     }
 }
@@ -125,11 +142,19 @@ impl Service {
             Failure::harness(format!("{name} cannot be started")).caused_by(error)
         };
         command.stdin(Stdio::null()).stderr(Stdio::piped());
-        command.stdout(if stdout.is_some() { Stdio::piped() } else { Stdio::null() });
+        command.stdout(if stdout.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        });
         let mut child = process::spawn(command).map_err(cannot)?;
         let pid = Pid::from_raw(child.id() as i32);
         let ended = Arc::new((Mutex::new(None), Condvar::new()));
-        let service = Service { name: name.to_owned(), pid, ended: ended.clone() };
+        let service = Service {
+            name: name.to_owned(),
+            pid,
+            ended: ended.clone(),
+        };
         let tail = stderr.tail.clone();
         if let (Some(sink), Some(stream)) = (stdout, child.stdout.take()) {
             sink.follow(stream).map_err(cannot)?;
@@ -178,9 +203,15 @@ impl Service {
         let begun = Instant::now();
         let mut status = self.ended.0.lock().unwrap_or_else(PoisonError::into_inner);
         while status.is_none() {
-            let Some(left) = timeout.checked_sub(begun.elapsed()) else { return false };
-            status =
-                self.ended.1.wait_timeout(status, left).unwrap_or_else(PoisonError::into_inner).0;
+            let Some(left) = timeout.checked_sub(begun.elapsed()) else {
+                return false;
+            };
+            status = self
+                .ended
+                .1
+                .wait_timeout(status, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         true
     }
@@ -236,12 +267,16 @@ mod tests {
     #[test]
     fn a_death_fails_the_run_with_the_last_words() {
         let (dir, watch, _service) = start("echo last words >&2; exit 3");
-        let failure =
-            watch.wait("the end", Duration::from_secs(10), |_| None::<()>).unwrap_err();
+        let failure = watch
+            .wait("the end", Duration::from_secs(10), |_| None::<()>)
+            .unwrap_err();
         assert_eq!(failure.exit, Exit::Harness);
         assert!(failure.message.contains("exit status: 3"), "{failure}");
         assert_eq!(failure.tail, ["last words"]);
-        assert_eq!(std::fs::read(dir.path().join("helper.log")).unwrap(), b"last words\n");
+        assert_eq!(
+            std::fs::read(dir.path().join("helper.log")).unwrap(),
+            b"last words\n"
+        );
     }
 
     #[test]

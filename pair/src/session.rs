@@ -2,8 +2,8 @@
 //! A live pair.
 
 use crate::artefacts::Artefacts;
-use crate::control;
 use crate::compose;
+use crate::control;
 use crate::guest::relay::Relay;
 use crate::guest::{Guest, GuestError, Output};
 use crate::options::{Edma, Options};
@@ -90,7 +90,10 @@ impl Pair {
                 // What looked like a timeout may have had a cause that was noticed only now.
                 let failure = pair.health().err().unwrap_or(failure);
                 let logs = format!("logs: {}", pair.dir().display());
-                let hint = failure.hint.clone().map_or(logs.clone(), |hint| format!("{hint}\n  {logs}"));
+                let hint = failure
+                    .hint
+                    .clone()
+                    .map_or(logs.clone(), |hint| format!("{hint}\n  {logs}"));
                 let failure = failure.with_hint(hint);
                 pair.end(failure.exit, Some(&failure));
                 Err(failure)
@@ -138,15 +141,28 @@ impl Pair {
         }
         self.follow_link((notify, inputs))?;
         self.phase("processes started");
-        for side in Side::BOTH.into_iter().filter(|&side| self.options.stopped(side)) {
-            eprintln!("pair: {} waits for gdb: {}", side.title(), self.hint_gdb(side));
+        for side in Side::BOTH
+            .into_iter()
+            .filter(|&side| self.options.stopped(side))
+        {
+            eprintln!(
+                "pair: {} waits for gdb: {}",
+                side.title(),
+                self.hint_gdb(side)
+            );
         }
         self.bring_up()
     }
 
     fn start_helpers(&mut self, plan: &Plan) -> Result<(), Failure> {
         let device = self.sink("device", "device.log")?;
-        self.device = Some(Service::start("qemu-device", plan.device.build(), None, device, &self.watch)?);
+        self.device = Some(Service::start(
+            "qemu-device",
+            plan.device.build(),
+            None,
+            device,
+            &self.watch,
+        )?);
         let sockets = self.run.sockets.clone();
         for side in Side::BOTH {
             let relay = Relay::start(side.name(), sockets.port(side), sockets.agent(side));
@@ -165,7 +181,13 @@ impl Pair {
         console.on_line = watch_for_panic(side, console.tail.clone(), &self.watch);
         let stderr = self.sink(&format!("{side}.qemu"), &format!("{side}-qemu.log"))?;
         let name = format!("QEMU of {}", side.title());
-        let service = Service::start(&name, plan.qemu[side].build(), Some(console), stderr, &self.watch)?;
+        let service = Service::start(
+            &name,
+            plan.qemu[side].build(),
+            Some(console),
+            stderr,
+            &self.watch,
+        )?;
         self.qemu[side] = Some(service);
         Ok(())
     }
@@ -173,13 +195,20 @@ impl Pair {
     fn connect_monitor(&mut self, side: Side, notify: &plug::Notify) -> Result<(), Failure> {
         let path = self.run.sockets.qmp(side);
         let what = format!("the monitor of {}'s QEMU", side.title());
-        let stream =
-            self.watch.poll(&what, SOCKETS, LOOK, || Ok(UnixStream::connect(&path).ok()))?;
+        let stream = self
+            .watch
+            .poll(&what, SOCKETS, LOOK, || Ok(UnixStream::connect(&path).ok()))?;
         let (watch, timeline, notify) = (self.watch.clone(), self.timeline.clone(), notify.clone());
         let client = qmp::Client::new(stream, move |event| {
-            timeline.line("pair", &format!("{side} QEMU: {} {}", event.name, event.data));
+            timeline.line(
+                "pair",
+                &format!("{side} QEMU: {} {}", event.name, event.data),
+            );
             if event.name == "SHUTDOWN" && event.data["guest"] == true {
-                watch.fail(Failure::harness(format!("{} switched itself off", side.title())));
+                watch.fail(Failure::harness(format!(
+                    "{} switched itself off",
+                    side.title()
+                )));
             }
             if side == Side::Rc {
                 notify.qmp(&event);
@@ -193,8 +222,13 @@ impl Pair {
         Ok(())
     }
 
-    fn follow_link(&self, channel: (plug::Notify, std::sync::mpsc::Receiver<crate::link::Input>)) -> Result<(), Failure> {
-        let Some(monitor) = self.monitors.rc.clone() else { return Ok(()) };
+    fn follow_link(
+        &self,
+        channel: (plug::Notify, std::sync::mpsc::Receiver<crate::link::Input>),
+    ) -> Result<(), Failure> {
+        let Some(monitor) = self.monitors.rc.clone() else {
+            return Ok(());
+        };
         let rc = self.guest(Side::Rc);
         let in_guest = move |command: &str| match rc.run(command, Duration::from_secs(4)) {
             Ok(output) if output.exit.status() == 0 => Ok(()),
@@ -203,7 +237,15 @@ impl Pair {
         };
         let plug = qemu::plug(&self.run.sockets, &self.options);
         let sockets = &self.run.sockets;
-        plug::follow(sockets, plug, channel, monitor, Box::new(in_guest), &self.watch, &self.timeline)
+        plug::follow(
+            sockets,
+            plug,
+            channel,
+            monitor,
+            Box::new(in_guest),
+            &self.watch,
+            &self.timeline,
+        )
     }
 
     /// From running processes to a probed function: both guests at once, each as far as it gets alone.
@@ -218,13 +260,17 @@ impl Pair {
                     this.set_up(recipe.name, script)?;
                     phases.push(this.reached("function set up on the EP"));
                     let limit = this.limit();
-                    this.watch.wait("the link to come up", limit, |state| state.link_up.then_some(()))?;
+                    this.watch.wait("the link to come up", limit, |state| {
+                        state.link_up.then_some(())
+                    })?;
                     phases.push(this.reached("link up"));
                 }
                 Ok(phases)
             });
             let rc = this.wait_agent(Side::Rc);
-            let ep = ep.join().unwrap_or_else(|_| Err(Failure::harness("the EP's boot was lost")));
+            let ep = ep
+                .join()
+                .unwrap_or_else(|_| Err(Failure::harness("the EP's boot was lost")));
             // A panic or a dead process explains the other side's timeout.
             match (ep, rc) {
                 (Ok(phases), Ok(phase)) => {
@@ -249,7 +295,9 @@ impl Pair {
         let guest = self.guest(side);
         let what = format!("{} to boot and its agent to answer", side.title());
         self.watch
-            .poll(&what, self.limit(), LOOK, || Ok(guest.wait_ready(ATTEMPT).ok()))
+            .poll(&what, self.limit(), LOOK, || {
+                Ok(guest.wait_ready(ATTEMPT).ok())
+            })
             .map_err(|failure| self.with_console(failure, side))?;
         Ok(self.reached(&format!("{} up", side.title())))
     }
@@ -294,7 +342,8 @@ impl Pair {
     }
 
     fn wait_socket(&self, path: &Path, what: &str) -> Result<(), Failure> {
-        self.watch.poll(what, SOCKETS, LOOK, || Ok(path.exists().then_some(())))
+        self.watch
+            .poll(what, SOCKETS, LOOK, || Ok(path.exists().then_some(())))
     }
 
     fn record(&self, artefacts: &Artefacts) -> Result<(), Failure> {
@@ -314,7 +363,10 @@ impl Pair {
         let seconds = self.begun.elapsed().as_secs_f64();
         self.timeline.line("pair", name);
         eprintln!("pair: {seconds:6.2} s  {name}");
-        Phase { name: name.into(), seconds }
+        Phase {
+            name: name.into(),
+            seconds,
+        }
     }
 
     fn phase(&mut self, name: &str) {
@@ -324,7 +376,10 @@ impl Pair {
 
     /// How another terminal attaches gdb to this side.
     pub fn hint_gdb(&self, side: Side) -> String {
-        format!("{RUN_VARIABLE}={} pair gdb {side}", quote(&self.dir().to_string_lossy()))
+        format!(
+            "{RUN_VARIABLE}={} pair gdb {side}",
+            quote(&self.dir().to_string_lossy())
+        )
     }
 
     /// The run's directory: logs, command lines, results.
@@ -349,7 +404,10 @@ impl Pair {
             path.push(":");
             path.push(rest);
         }
-        vec![("PATH".into(), path), (RUN_VARIABLE.into(), self.dir().into())]
+        vec![
+            ("PATH".into(), path),
+            (RUN_VARIABLE.into(), self.dir().into()),
+        ]
     }
 
     /// The steps of the boot, in order.
@@ -380,7 +438,9 @@ impl Pair {
                 GuestError::Timeout { .. } | GuestError::NotReady { .. } => Exit::Timeout,
                 _ => Exit::Harness,
             };
-            self.health().err().unwrap_or_else(|| Failure::new(exit, error.to_string()))
+            self.health()
+                .err()
+                .unwrap_or_else(|| Failure::new(exit, error.to_string()))
         })
     }
 
@@ -390,19 +450,26 @@ impl Pair {
     /// 124 when it has not in time; the failure of [`Pair::health`].
     pub fn wait_function(&self, timeout: Duration) -> Result<(), Failure> {
         let recipe = self.options.function.recipe();
-        let Some(path) = recipe.probed else { return Ok(()) };
+        let Some(path) = recipe.probed else {
+            return Ok(());
+        };
         let begun = Instant::now();
         let slot = "the function to be plugged into the RC";
-        self.watch.wait(slot, timeout, |state| state.plugged.then_some(()))?;
+        self.watch
+            .wait(slot, timeout, |state| state.plugged.then_some(()))?;
         let left = timeout.saturating_sub(begun.elapsed());
         let rc = self.guest(Side::Rc);
         let what = format!("{path} on the RC: {} to probe", recipe.name);
         // The guest looks for itself: one command, not one for each look. A guest that reboots meanwhile loses it.
-        let look = format!("n=0; until [ -e {path} ]; do sleep 0.02; n=$((n+1)); [ $n -lt 200 ] || exit 1; done");
+        let look = format!(
+            "n=0; until [ -e {path} ]; do sleep 0.02; n=$((n+1)); [ $n -lt 200 ] || exit 1; done"
+        );
         self.watch
             .poll(&what, left, LOOK, || {
                 let look = rc.run(&look, left.min(Duration::from_secs(15)));
-                Ok(look.is_ok_and(|output| output.exit.status() == 0).then_some(()))
+                Ok(look
+                    .is_ok_and(|output| output.exit.status() == 0)
+                    .then_some(()))
             })
             .map_err(|failure| self.with_console(failure, Side::Rc))
     }
@@ -479,7 +546,10 @@ impl Pair {
 impl Drop for Pair {
     fn drop(&mut self) {
         let health = self.health();
-        self.end(health.as_ref().map_or_else(|f| f.exit, |()| Exit::Pass), health.as_ref().err());
+        self.end(
+            health.as_ref().map_or_else(|f| f.exit, |()| Exit::Pass),
+            health.as_ref().err(),
+        );
     }
 }
 
@@ -498,7 +568,11 @@ fn watch_for_panic(side: Side, tail: Tail, watch: &Arc<Watch>) -> Box<dyn FnMut(
             let message = format!("{} panicked: Kernel panic{what}", side.title());
             watch.fail(Failure::new(Exit::Panic, message).with_tail(tail.lines()));
         };
-        if thread::Builder::new().name("last words".into()).spawn(report).is_err() {
+        if thread::Builder::new()
+            .name("last words".into())
+            .spawn(report)
+            .is_err()
+        {
             log::error!("{side}: the guest's kernel panicked");
         }
     })
@@ -530,7 +604,12 @@ impl Plan {
     ///
     /// # Errors
     /// 125 when an initramfs cannot be made.
-    pub fn compose(options: &Options, artefacts: &Artefacts, run: &Run, dir: &Path) -> Result<Plan, Failure> {
+    pub fn compose(
+        options: &Options,
+        artefacts: &Artefacts,
+        run: &Run,
+        dir: &Path,
+    ) -> Result<Plan, Failure> {
         let sockets = &run.sockets;
         let initramfs = Sides::from_fn(|side| dir.join(format!("{side}.cpio")));
         thread::scope(|scope| -> Result<(), Failure> {
@@ -540,7 +619,8 @@ impl Plan {
             };
             let ep = scope.spawn(move || compose(Side::Ep));
             compose(Side::Rc)?;
-            ep.join().unwrap_or_else(|_| Err(Failure::harness("the EP's initramfs was lost")))
+            ep.join()
+                .unwrap_or_else(|_| Err(Failure::harness("the EP's initramfs was lost")))
         })?;
 
         let (program, dir, edma) = (artefacts.device.clone(), sockets.0.clone(), options.edma);
@@ -569,7 +649,12 @@ impl Plan {
             }))
         });
         let plug = qemu::plug(sockets, options);
-        Ok(Plan { device, qemu, plug, sockets: sockets.0.clone() })
+        Ok(Plan {
+            device,
+            qemu,
+            plug,
+            sockets: sockets.0.clone(),
+        })
     }
 
     /// The command lines as a script that boots the pair by hand.
@@ -583,7 +668,10 @@ impl Plan {
             text += &format!("{} &\n", line(&self.qemu[side]));
         }
         text += "# When the link is up, on the RC's monitor (rc-mon.sock, QMP):\n";
-        text += &format!("# {}\nwait\n", qmp::encode(1, "device_add", &self.plug).trim_end());
+        text += &format!(
+            "# {}\nwait\n",
+            qmp::encode(1, "device_add", &self.plug).trim_end()
+        );
         text
     }
 

@@ -54,12 +54,18 @@ pub struct Sides<T> {
 impl<T> Sides<T> {
     /// Makes each side's value from its side.
     pub fn from_fn(mut f: impl FnMut(Side) -> T) -> Self {
-        Sides { ep: f(Side::Ep), rc: f(Side::Rc) }
+        Sides {
+            ep: f(Side::Ep),
+            rc: f(Side::Rc),
+        }
     }
 
     /// As [`Sides::from_fn`], for a maker that can fail; the endpoint's is made first.
     pub fn try_from_fn<E>(mut f: impl FnMut(Side) -> Result<T, E>) -> Result<Self, E> {
-        Ok(Sides { ep: f(Side::Ep)?, rc: f(Side::Rc)? })
+        Ok(Sides {
+            ep: f(Side::Ep)?,
+            rc: f(Side::Rc)?,
+        })
     }
 }
 

@@ -9,7 +9,11 @@ use nix::sys::signal::{SigSet, Signal};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-static STATE: Mutex<State> = Mutex::new(State { cause: None, holds: 0, watches: Vec::new() });
+static STATE: Mutex<State> = Mutex::new(State {
+    cause: None,
+    holds: 0,
+    watches: Vec::new(),
+});
 
 struct State {
     /// What ended the command.
@@ -39,14 +43,20 @@ pub fn install() {
             take(signal);
         }
     };
-    if let Err(error) = std::thread::Builder::new().name("signals".into()).spawn(wait) {
+    if let Err(error) = std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(wait)
+    {
         log::warn!("signals cannot be taken over: {error}");
     }
 }
 
 fn take(signal: Signal) {
     let name = signal.as_str();
-    end(Failure::new(Exit::Signal(signal as i32), format!("ended by {name}")));
+    end(Failure::new(
+        Exit::Signal(signal as i32),
+        format!("ended by {name}"),
+    ));
 }
 
 /// Ends the command with 124 when this much time has passed from now.
@@ -55,7 +65,10 @@ pub fn limit(time: Duration) {
         std::thread::sleep(time);
         end(Failure::timeout("the command to end (--timeout)", time));
     };
-    if let Err(error) = std::thread::Builder::new().name("timeout".into()).spawn(wait) {
+    if let Err(error) = std::thread::Builder::new()
+        .name("timeout".into())
+        .spawn(wait)
+    {
         log::warn!("there will be no timeout: {error}");
     }
 }

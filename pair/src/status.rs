@@ -85,7 +85,13 @@ impl fmt::Display for Failure {
 impl Failure {
     /// A failure with this status and message.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Failure { exit, message: message.into(), causes: vec![], tail: vec![], hint: None }
+        Failure {
+            exit,
+            message: message.into(),
+            causes: vec![],
+            tail: vec![],
+            hint: None,
+        }
     }
 
     /// The harness itself could not go on (125).
@@ -95,12 +101,16 @@ impl Failure {
 
     /// A deadline passed (124) while waiting for `what`.
     pub fn timeout(what: impl fmt::Display, waited: std::time::Duration) -> Self {
-        Self::new(Exit::Timeout, format!("waited {:.1} s for {what}", waited.as_secs_f64()))
+        Self::new(
+            Exit::Timeout,
+            format!("waited {:.1} s for {what}", waited.as_secs_f64()),
+        )
     }
 
     /// The same failure with an error's whole chain below it.
     pub fn caused_by(mut self, error: impl Into<anyhow::Error>) -> Self {
-        self.causes.extend(error.into().chain().map(|cause| cause.to_string()));
+        self.causes
+            .extend(error.into().chain().map(|cause| cause.to_string()));
         self
     }
 
@@ -174,7 +184,10 @@ mod tests {
     fn a_childs_end_is_its_status_or_128_and_its_signal() {
         use std::os::unix::process::ExitStatusExt;
         use std::process::ExitStatus;
-        assert_eq!(Exit::of_child(ExitStatus::from_raw(3 << 8)), Exit::Command(3));
+        assert_eq!(
+            Exit::of_child(ExitStatus::from_raw(3 << 8)),
+            Exit::Command(3)
+        );
         assert_eq!(Exit::of_child(ExitStatus::from_raw(9)).code(), 137);
     }
 
@@ -182,9 +195,14 @@ mod tests {
     fn a_failure_survives_the_way_through_anyhow() {
         let error = anyhow::Error::new(Failure::new(Exit::Panic, "panicked"));
         assert_eq!(Failure::from(error).exit, Exit::Panic);
-        let error = Err::<(), _>(std::io::Error::other("no")).context("reading x").unwrap_err();
+        let error = Err::<(), _>(std::io::Error::other("no"))
+            .context("reading x")
+            .unwrap_err();
         let failure = Failure::from(error);
-        assert_eq!((failure.exit, failure.message.as_str()), (Exit::Harness, "reading x"));
+        assert_eq!(
+            (failure.exit, failure.message.as_str()),
+            (Exit::Harness, "reading x")
+        );
         assert_eq!(failure.causes, ["no"]);
     }
 }

@@ -28,9 +28,15 @@ impl Timeline {
     /// # Errors
     /// When the file cannot be created.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let file =
-            OpenOptions::new().create_new(true).read(true).append(true).open(path)?;
-        Ok(Timeline { start: now(), file: Mutex::new(file) })
+        let file = OpenOptions::new()
+            .create_new(true)
+            .read(true)
+            .append(true)
+            .open(path)?;
+        Ok(Timeline {
+            start: now(),
+            file: Mutex::new(file),
+        })
     }
 
     /// Seconds since the run began.
@@ -46,7 +52,10 @@ impl Timeline {
     /// Writes what `source` said at `time` (CLOCK_MONOTONIC, ns).
     pub fn line_at(&self, time: u64, source: &str, text: &str) {
         let line = format_line(time.saturating_sub(self.start), source, text);
-        let mut file = self.file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut file = self
+            .file
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Err(error) = file.write_all(line.as_bytes()) {
             log::error!("timeline: {error}");
         }
@@ -57,7 +66,10 @@ impl Timeline {
     /// # Errors
     /// When the file cannot be read or written; it is then as it was.
     pub fn finish(&self) -> io::Result<()> {
-        let mut file = self.file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut file = self
+            .file
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut text = String::new();
         file.seek(SeekFrom::Start(0))?;
         file.read_to_string(&mut text)?;
@@ -74,10 +86,20 @@ fn format_line(age: u64, source: &str, text: &str) -> String {
     let printable: String = text
         .trim_end_matches(['\r', '\n'])
         .chars()
-        .map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c })
+        .map(|c| {
+            if c.is_control() && c != '\t' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
         .collect();
     let micros = age / 1000;
-    format!("[{:5}.{:06}] {source:<6} | {printable}\n", micros / 1_000_000, micros % 1_000_000)
+    format!(
+        "[{:5}.{:06}] {source:<6} | {printable}\n",
+        micros / 1_000_000,
+        micros % 1_000_000
+    )
 }
 
 /// The lines in the order of their stamps, those of one moment as they came; None when they are so already.
@@ -165,8 +187,10 @@ mod tests {
             + &format_line(2_000_000, "device", "b")
             + &format_line(2_000_000, "device", "b2");
         let sorted = sort(&text).unwrap();
-        let texts: Vec<_> =
-            sorted.lines().map(|line| line.split_once("| ").unwrap().1).collect();
+        let texts: Vec<_> = sorted
+            .lines()
+            .map(|line| line.split_once("| ").unwrap().1)
+            .collect();
         assert_eq!(texts, ["a", "b", "b2", "c"]);
         assert!(sort(&sorted).is_none());
     }

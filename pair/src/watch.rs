@@ -32,7 +32,9 @@ impl Watch {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Changes the state and wakes all who wait.
@@ -137,7 +139,9 @@ mod tests {
         let watch = Watch::new();
         let other = watch.clone();
         let waiter = std::thread::spawn(move || {
-            other.wait("the link", Duration::from_secs(60), |state| state.link_up.then_some(()))
+            other.wait("the link", Duration::from_secs(60), |state| {
+                state.link_up.then_some(())
+            })
         });
         watch.fail(Failure::new(Exit::Panic, "first"));
         watch.fail(Failure::harness("second"));
@@ -147,7 +151,9 @@ mod tests {
     #[test]
     fn a_deadline_names_what_was_waited_for() {
         let failure = Watch::new()
-            .wait("the link", Duration::from_millis(10), |state| state.link_up.then_some(()))
+            .wait("the link", Duration::from_millis(10), |state| {
+                state.link_up.then_some(())
+            })
             .unwrap_err();
         assert_eq!(failure.exit, Exit::Timeout);
         assert!(failure.message.contains("the link"));

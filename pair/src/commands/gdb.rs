@@ -48,8 +48,15 @@ pub fn gdb(runs: &Path, target: Debug, arguments: &[String]) -> Result<Exit, Fai
             "pair: this kernel has no vmlinux, so there are no symbols; boot with KERNEL_VARIANT=gdb"
         ),
     }
-    command.args(["-iex", "set architecture aarch64", "-iex", "set pagination off"]);
-    command.arg("-ex").arg(format!("target remote {}", socket.display()));
+    command.args([
+        "-iex",
+        "set architecture aarch64",
+        "-iex",
+        "set pagination off",
+    ]);
+    command
+        .arg("-ex")
+        .arg(format!("target remote {}", socket.display()));
     become_it(command.args(arguments))
 }
 
@@ -57,10 +64,13 @@ fn open_stub(sockets: &Sockets, side: Side) -> Result<(), Failure> {
     let cannot = |error: qmp::Error| {
         Failure::harness(format!("{}'s QEMU opens no gdb stub", side.title())).caused_by(error)
     };
-    let stream = UnixStream::connect(sockets.monitor(side)).map_err(|error| cannot(error.into()))?;
+    let stream =
+        UnixStream::connect(sockets.monitor(side)).map_err(|error| cannot(error.into()))?;
     let monitor = qmp::Client::new(stream, |_| ()).map_err(cannot)?;
     let server = qemu::server(&sockets.gdb(side));
-    let said = monitor.human(&format!("gdbserver {server}")).map_err(cannot)?;
+    let said = monitor
+        .human(&format!("gdbserver {server}"))
+        .map_err(cannot)?;
     if sockets.gdb(side).exists() {
         return Ok(());
     }

@@ -16,7 +16,11 @@ pub fn inspect(runs: &Path, path: &str, json: bool) -> Result<Exit, Failure> {
     let (_, record) = run::find(runs)?;
     let value = control::inspect(&Sockets(record.sockets).control(), path)
         .map_err(|error| Failure::harness("the device does not show it").caused_by(error))?;
-    let text = if json { value.to_string() + "\n" } else { outline(&value) };
+    let text = if json {
+        value.to_string() + "\n"
+    } else {
+        outline(&value)
+    };
     // A reader that has seen enough (`| head`) is no failure.
     let _ = io::stdout().lock().write_all(text.as_bytes());
     Ok(Exit::Pass)
@@ -47,9 +51,13 @@ fn branch(value: &Value, depth: usize, text: &mut String) {
         }
     };
     match value {
-        Value::Object(map) => map.iter().for_each(|(name, value)| entry(name, value, text)),
+        Value::Object(map) => map
+            .iter()
+            .for_each(|(name, value)| entry(name, value, text)),
         Value::Array(list) if list.iter().any(|item| item.is_object() || item.is_array()) => {
-            list.iter().enumerate().for_each(|(n, value)| entry(&n.to_string(), value, text));
+            list.iter()
+                .enumerate()
+                .for_each(|(n, value)| entry(&n.to_string(), value, text));
         }
         other => *text += &format!("{}\n", leaf(other)),
     }
@@ -74,7 +82,12 @@ mod tests {
     fn a_tree_is_an_outline() {
         let tree = json!({"link": {"up": true, "speed": 4}, "msi": [1, 2], "bars": [{"size": "1M"}], "none": []});
         let text = outline(&tree);
-        for line in ["link:\n", "  up: true\n", "msi: 1 2\n", "bars:\n  0:\n    size: 1M\n"] {
+        for line in [
+            "link:\n",
+            "  up: true\n",
+            "msi: 1 2\n",
+            "bars:\n  0:\n    size: 1M\n",
+        ] {
             assert!(text.contains(line), "{line:?} in {text}");
         }
         assert_eq!(outline(&json!("up")), "up\n");
