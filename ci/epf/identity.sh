@@ -16,6 +16,9 @@ normalise() {
         -e 's/(IOMMU group:) [0-9]+/\1 <group>/'
 }
 
+# The MSIs that the driver asks for are part of it.
+selftest_first 3 pci_ep_basic.MSI_TEST
+
 lspci=$(rc lspci -vvv -nn -s "$FUNCTION")
 printf '%s\n' "$lspci" | normalise >identity.got
 if ! diff -u "$SUITE/epf/identity.golden" identity.got; then
