@@ -43,7 +43,7 @@ bench:
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
-	$(CARGO) run --quiet --release --package images -- lint
+	ci/lint-modules.sh
 
 clean:
 	$(CARGO) clean
