@@ -117,6 +117,7 @@ pair_run() {
 # pair_start ARGUMENT…: `pair run ARGUMENT…` in a process group of its own, $pair_pid; what it says goes to ./said.
 pair_start() {
     echo "\$ pair run $* &"
+    : >said # what an earlier one said would be taken for this one's
     # A background job of a shell ignores SIGINT, and so would its children.
     setsid env --default-signal=INT "$PAIR" run "$@" >said 2>&1 </dev/null &
     pair_pid=$!
