@@ -74,6 +74,7 @@ impl Domain {
         // SAFETY: `info` describes a linear domain of one line; the domain takes a reference to
         // the node, and its operations are static.
         let domain = from_err_ptr(unsafe { bindings::irq_domain_instantiate(&info) })?;
+        // INVARIANT: A domain of one line, just made for us.
         NonNull::new(domain).map(Self).ok_or(ENOMEM)
     }
 }
@@ -94,7 +95,7 @@ impl Drop for Domain {
         let mut virq = 0;
         // SAFETY: The domain is ours, and no handler runs: either the registration that held us is
         // gone or it never was. Of the line only the mapping is left, since the devices that used
-        // it had to free it.
+        // it are gone by the contract of `Forward::new`.
         unsafe {
             if !bindings::__irq_resolve_mapping(self.0.as_ptr(), LINE, &mut virq).is_null() {
                 bindings::irq_dispose_mapping(virq);
@@ -106,8 +107,7 @@ impl Drop for Domain {
 
 /// Forwards the first vector of a PCI device to line 0 of an interrupt controller's node.
 ///
-/// Dropped, it frees the vector's handler, the domain and then the vectors. Devices that use the
-/// line have to be gone by then.
+/// Dropped, it frees the vector's handler, the domain and then the vectors.
 pub(crate) struct Forward<'a> {
     _registration: Pin<KBox<irq::Registration<'a, Domain>>>,
     _vectors: KBox<IrqVectorRegistration<'a>>,
@@ -117,7 +117,12 @@ impl<'a> Forward<'a> {
     /// Makes `node`, which has `interrupt-controller` and one interrupt cell, a domain.
     ///
     /// `name` is what `/proc/interrupts` calls the vector.
-    pub(crate) fn new(
+    ///
+    /// # Safety
+    ///
+    /// The value must be dropped before `'a` ends, so not leaked, and only when the devices that
+    /// use the line are gone.
+    pub(crate) unsafe fn new(
         vectors: IrqVectorRegistration<'a>,
         node: &Node,
         name: &'static CStr,
@@ -130,7 +135,7 @@ impl<'a> Forward<'a> {
         let request = borrowed.index(0)?.into();
 
         // SAFETY: The registration is kept in `Forward`, whose fields are private, and dropped
-        // with it.
+        // with it, which the caller does not leak.
         let registration =
             unsafe { irq::Registration::new(request, Flags::NO_THREAD, name, Ok(domain)) };
         Ok(Self {

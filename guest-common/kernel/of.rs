@@ -110,6 +110,7 @@ impl NewNode {
             return Err(ENOMEM);
         };
 
+        // INVARIANT: The changeset is initialised, and the node is its own, below `parent`.
         Ok(Self {
             changes,
             applied: false,
@@ -168,6 +169,7 @@ impl NewNode {
 
         // SAFETY: Both are valid; the device takes a reference of its own to the node.
         to_result(unsafe { bindings::device_add_of_node(raw_device(dev), self.node.as_raw()) })?;
+        // INVARIANT: The changeset is applied, and `dev` just took the node.
         Ok(DeviceNode { dev, new: self })
     }
 }
@@ -226,6 +228,7 @@ impl Blob {
     ///
     /// `begin` and `end` must be the bounds of one such blob.
     pub(crate) unsafe fn from_bounds(begin: *const u8, end: *const u8) -> Self {
+        // INVARIANT: By the caller's promise this is what kbuild had from dtc.
         // SAFETY: By the caller's promise both point into, or just past, one read-only object.
         Self(unsafe { core::slice::from_raw_parts(begin, end.byte_offset_from(begin) as usize) })
     }

@@ -53,15 +53,19 @@ pub(crate) fn bus_node<'a>(pdev: &'a pci::Device<Bound>) -> Option<&'a Node> {
 ///
 /// `bar` is 0 to 5, else the result is `EINVAL`.
 pub(crate) fn bus_address(pdev: &pci::Device<Bound>, bar: u8) -> Result<u64> {
+    if u32::from(bar) >= bindings::PCI_STD_NUM_BARS {
+        return Err(EINVAL);
+    }
+
+    let pdev = raw(pdev);
     let mut region = bindings::pci_bus_region::default();
-    // SAFETY: A bound device is valid, is on a bus, and its resources do not change.
+    // SAFETY: A bound device is valid, is on a bus, and its BARs stay where they are. No reference
+    // is made to the resource, whose tree others change.
     unsafe {
-        let resources = &(*raw(pdev)).resource[..bindings::PCI_STD_NUM_BARS as usize];
-        let resource = resources.get(usize::from(bar)).ok_or(EINVAL)?;
         bindings::pcibios_resource_to_bus(
-            (*raw(pdev)).bus,
+            (*pdev).bus,
             &mut region,
-            ptr::from_ref(resource).cast_mut(),
+            &raw mut (*pdev).resource[usize::from(bar)],
         );
     }
     Ok(region.start)

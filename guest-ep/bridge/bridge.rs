@@ -132,7 +132,9 @@ impl pci::Driver for BridgeDriver {
         let vectors = pdev
             .alloc_irq_vectors(1, ep_face::MSI_VECTORS.into(), msi)
             .inspect_err(|e| dev_err!(pdev, "no MSI ({:?}): is there an ITS or GICv2m?\n", e))?;
-        let interrupt = Forward::new(vectors, &node, c"spider-bridge")?;
+        // SAFETY: Dropped here if something below fails, else with `Bridge`, at unbind; either way
+        // after the children, which alone use the line.
+        let interrupt = unsafe { Forward::new(vectors, &node, c"spider-bridge") }?;
 
         let blob = of::embedded_overlay!(__dtbo_r8a779f0_ep_begin, __dtbo_r8a779f0_ep_end);
         let overlay = Overlay::apply(blob, &node)?;
