@@ -2,9 +2,9 @@
 //! Register layouts, wire layouts and constants that every side agrees on.
 //!
 //! Nothing in here has a dependency or does input or output, so the device, the runner and the
-//! guests' kernel modules share it. A kernel module cannot link a crate of ours; it includes the
-//! same text with `#[path = "…/abi/src/mod.rs"] mod abi;`. That is why the modules hang below
-//! `mod.rs` and refer to each other by `super::`, and why this file holds crate attributes only.
+//! guests' kernel modules share it. A kernel module cannot link a crate of ours; it mounts the files
+//! that it needs with `#[path = "…/abi/src/spider.rs"] mod spider;`. That is why these refer to each
+//! other by `super::`, and why this file holds nothing of its own.
 //!
 //! Sources, cited at each item: the Linux 7.3 drivers (`rcar` is `pcie-rcar-gen4.c`, `dw` is
 //! `pcie-designware.[ch]`, `dwep` is `pcie-designware-ep.c`, `v0` is `dw-edma-v0-{core.c,regs.h}`),
@@ -14,7 +14,10 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-#[path = "mod.rs"]
-mod modules;
-
-pub use modules::*;
+pub mod app;
+pub mod dbi;
+pub mod edma;
+pub mod field;
+pub mod iatu;
+pub mod pci;
+pub mod spider;

@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The R-Car S4 (r8a779f0) endpoint block as the EP guest's PCI device presents it.
 //!
-//! BAR0 mirrors the SoC's register windows, each at an offset of our own choice; BAR2 is the
-//! outbound window, the SoC's `addr_space`. A device-tree overlay tells the stock driver where
-//! each window lies; it is made from [`dt_defines`], so that no offset stands in two places.
-
-/// `compatible` of the controller's node (`rcar_gen4_pcie_of_match`).
-pub const COMPATIBLE: &str = "renesas,r8a779f0-pcie-ep";
-
-/// Name of the stock platform driver that binds to [`COMPATIBLE`].
-pub const PLATFORM_DRIVER: &str = "pcie-rcar-gen4";
+//! BAR0 mirrors the SoC's register windows, sizes and distances as on the SoC (`pciec0_ep` in
+//! `r8a779f0.dtsi`); BAR2 is the outbound window, the SoC's `addr_space`. A device-tree overlay
+//! tells the stock driver where each window lies; it is made from [`dt_defines`], so that no offset
+//! stands in two places.
 
 /// PCI identity of the EP face, which only our bridge module may claim.
 ///
@@ -107,21 +102,14 @@ pub const PHY: Window = Window {
 /// All register windows in ascending order.
 pub const WINDOWS: [Window; 6] = [DBI, DBI2, ATU, DMA, APP, PHY];
 
-/// Stride of the functions in [`DBI`].
-pub const DBI_FUNCTION_STRIDE: u32 = 0x1000;
-/// Stride of the functions in [`DBI2`].
-pub const DBI2_FUNCTION_STRIDE: u32 = 0x800;
-
 /// Lanes of the link (`num-lanes`).
 pub const LANES: u32 = 2;
 /// Generation of the link (`max-link-speed`): 4 is 16 GT/s.
 pub const LINK_SPEED: u32 = 4;
 
 /// What a device-tree overlay needs of this layout, as C preprocessor names and values.
-pub const fn dt_defines() -> [(&'static str, u32); 22] {
+pub const fn dt_defines() -> [(&'static str, u32); 19] {
     [
-        ("SPIDER_EP_VENDOR_ID", ep_face::VENDOR_ID as u32),
-        ("SPIDER_EP_DEVICE_ID", ep_face::DEVICE_ID as u32),
         ("SPIDER_REGISTERS_BAR", REGISTERS_BAR as u32),
         ("SPIDER_REGISTERS_SIZE", REGISTERS_SIZE),
         ("SPIDER_WINDOW_BAR", WINDOW_BAR as u32),
@@ -141,6 +129,5 @@ pub const fn dt_defines() -> [(&'static str, u32); 22] {
         ("SPIDER_PHY_SIZE", PHY.size),
         ("SPIDER_LINK_SPEED", LINK_SPEED),
         ("SPIDER_LANES", LANES),
-        ("SPIDER_MSI_VECTORS", ep_face::MSI_VECTORS as u32),
     ]
 }
