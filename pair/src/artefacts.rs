@@ -170,9 +170,7 @@ fn device() -> anyhow::Result<PathBuf> {
         bail!("qemu-device does not build ({status})");
     }
     // Cargo leaves a program alone that it finds up to date by its own account; so is it by ours now.
-    fs::File::options()
-        .append(true)
-        .open(&beside)
+    fs::File::open(&beside)
         .and_then(|file| file.set_modified(SystemTime::now()))
         .with_context(|| format!("cargo made no {}", beside.display()))?;
     Ok(beside)

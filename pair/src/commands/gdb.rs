@@ -33,7 +33,7 @@ pub fn gdb(runs: &Path, target: Debug, arguments: &[String]) -> Result<Exit, Fai
     if !socket.exists() {
         open_stub(&sockets, side)?;
     }
-    let mut command = debugger()?;
+    let mut command = debugger("gdb-multiarch")?;
     match &record.vmlinux[side] {
         Some(vmlinux) => {
             if let Some(scripts) = record.build_dir[side].as_ref().map(|dir| dir.join("vmlinux-gdb.py")) {
@@ -85,24 +85,23 @@ fn device(record: &Record, arguments: &[String]) -> Result<Exit, Failure> {
     eprintln!(
         "pair: QEMU gives up on a device that stands still for a minute, unless the run began with --gdb device"
     );
-    let mut command = Command::new("gdb");
+    let mut command = debugger("gdb")?;
     command.arg("-p").arg(pid.to_string()).arg(&record.device);
     become_it(command.args(arguments))
 }
 
-/// A gdb that knows arm64: the host's gdb-multiarch, else the toolbox's.
-fn debugger() -> Result<Command, Failure> {
+/// The host's `program`, else the toolbox's gdb, which knows every architecture.
+fn debugger(program: &str) -> Result<Command, Failure> {
     let path = env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin"));
-    if env::split_paths(&path).any(|dir| dir.join("gdb-multiarch").exists()) {
-        return Ok(Command::new("gdb-multiarch"));
+    if env::split_paths(&path).any(|dir| dir.join(program).exists()) {
+        return Ok(Command::new(program));
     }
     let toolbox = Images::open(Progress::auto())?.toolbox()?;
-    for program in ["gdb-multiarch", "gdb"] {
-        if toolbox.root().join("usr/bin").join(program).exists() {
-            return Ok(toolbox.command(program));
-        }
+    if toolbox.root().join("usr/bin/gdb-multiarch").exists() {
+        return Ok(toolbox.command("gdb-multiarch"));
     }
-    Err(Failure::harness("there is no gdb for arm64").with_hint("install gdb-multiarch"))
+    Err(Failure::harness(format!("there is no {program}, nor one in the toolbox"))
+        .with_hint("install gdb-multiarch"))
 }
 
 fn become_it(command: &mut Command) -> Result<Exit, Failure> {
