@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0 OR MIT
-# `lspci -vvv` of the function on the RC is what a Spider board's endpoint shows, to the letter.
+# `lspci -vvv` of the function on the RC is what identity.golden has, to the letter: it does not change unawares.
 #
 # function: epf-test
 # timeout: 60
