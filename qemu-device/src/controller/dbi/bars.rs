@@ -2,7 +2,8 @@
 //! The six base address registers: shape, size, enable and the address that the RC assigns.
 //!
 //! BAR0 and BAR2 take their size from the resizable BAR capability, BAR4 has 256 bytes, the others
-//! do not exist (`rcar_gen4_pcie_epc_features`). All are 32-bit and not prefetchable, hard-wired.
+//! do not exist (`rcar_gen4_pcie_epc_features`). All are 32-bit and not prefetchable, hard-wired
+//! *(inferred)*: flags that the EP's driver writes to a BAR vanish.
 //! dbi2 gives each BAR a mask, of which only bit 0, the enable, is not derived from the size
 //! (databook 5.96a, figure 3-26, as `dw_pcie_ep_set_bar_resizable` quotes it).
 

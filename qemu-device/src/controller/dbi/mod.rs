@@ -73,7 +73,8 @@ impl Dbi {
 
     /// Reset of the function by the RC (DEVICE_RESET, FLR, a link that went down): forgets COMMAND,
     /// BAR addresses, MSI set-up and the like. Ids, masks, sizes and whatever else the EP has
-    /// programmed stay.
+    /// programmed stay *(inferred; kinder than a core that loses its non-sticky registers with the
+    /// link, which `dw_pcie_ep_linkdown` restores and `pcie-rcar-gen4` does not call)*.
     pub fn reset_function(&mut self) {
         let Self {
             registers,
