@@ -249,7 +249,7 @@ pub struct TestArgs {
     pub timeout: Option<Duration>,
     /// What is run.
     #[command(flatten)]
-    pub suite: suite::command::TestArgs,
+    pub suite: suite::command::Selection,
 }
 
 /// The options of a pair that a test case asks for: those of this command, with the case's laid over them.

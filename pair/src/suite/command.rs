@@ -21,7 +21,7 @@ use std::time::Instant;
 
 /// What `pair test` takes besides the options of the boot.
 #[derive(Clone, Debug, clap::Args)]
-pub struct TestArgs {
+pub struct Selection {
     /// Globs on test names (`pair list` prints them); all tests of the tier if there is none
     #[arg(value_name = "PATTERN")]
     pub patterns: Vec<String>,
@@ -80,7 +80,7 @@ pub fn list() -> Result<Exit, Failure> {
 ///
 /// # Errors
 /// A suite or a pattern that is wrong; artefacts that cannot be had; an interruption, after the files are written.
-pub fn test(args: &TestArgs, options_for: OptionsFor) -> Result<Exit, Failure> {
+pub fn test(args: &Selection, options_for: OptionsFor) -> Result<Exit, Failure> {
     let tier = if args.soak { Tier::Soak } else { Tier::Ci };
     let cases = schedule(select(discover(&root())?, &args.patterns, tier)?);
     for path in [&args.junit, &args.json].into_iter().flatten() {
