@@ -240,3 +240,27 @@ fn an_ended_trunk_is_noticed() {
     let error = ended.recv_timeout(Duration::from_secs(20)).unwrap();
     assert!(matches!(error, TrunkError::Ended), "{error}");
 }
+
+#[test]
+fn a_guest_that_greets_without_listening_does_not_fill_memory() {
+    let (_, mut trunk, _) = host("greets");
+    let mut greetings = Vec::new();
+    for _ in 0..100_000 {
+        Frame::Hello(FIRST).encode(&mut greetings);
+    }
+    trunk.write_all(&greetings).unwrap();
+    // What the socket held, and what the host kept.
+    trunk
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    let (mut answers, mut buffer) = (0, vec![0; BATCH]);
+    while let Ok(count @ 1..) = trunk.read(&mut buffer) {
+        answers += count;
+    }
+    assert!(answers < greetings.len() / 4, "{answers} bytes of answers");
+    // Whoever listens is answered.
+    trunk
+        .write_all(&greetings[..greetings.len() / 100_000])
+        .unwrap();
+    assert!(trunk.read(&mut buffer).unwrap() > 0);
+}

@@ -237,7 +237,10 @@ impl<T: Read + Write + AsFd> Mux<T> {
                         self.channels.clear();
                         self.out.clear();
                     }
-                    Frame::Welcome(boot).encode(&mut self.out);
+                    // A guest that greets without listening is not owed ever more answers.
+                    if self.out.len() < BATCH {
+                        Frame::Welcome(boot).encode(&mut self.out);
+                    }
                 }
                 (Frame::Open(channel), Role::Guest) => {
                     let (near, far) = UnixStream::pair()?;
@@ -377,7 +380,8 @@ impl<T: Read + Write + AsFd> Mux<T> {
         let blocked = !self.out.is_empty();
         let when = |condition, flag| if condition { flag } else { PollFlags::empty() };
         let trunk = PollFlags::POLLIN | when(blocked, PollFlags::POLLOUT);
-        let full = self.channels.len() >= MAX_CHANNELS;
+        // A guest that closes channels without listening frees no room for news of others.
+        let full = self.channels.len() >= MAX_CHANNELS || self.out.len() >= BATCH;
         let listener = listener.filter(|_| !full);
         let mut fds = vec![PollFd::new(self.trunk.as_fd(), trunk)];
         fds.extend(listener.map(|listener| PollFd::new(listener.as_fd(), PollFlags::POLLIN)));
