@@ -9,7 +9,6 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
-use nix::fcntl::{fcntl, FcntlArg, OFlag};
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use serde_json::{json, Value};
 use thiserror::Error;
@@ -30,10 +29,7 @@ pub const MAX_VECTORS: u32 = 2048;
 pub struct NotAnEventFd;
 
 /// An eventfd of the client's.
-struct EventFd {
-    fd: OwnedFd,
-    nonblocking: bool,
-}
+struct EventFd(OwnedFd);
 
 impl EventFd {
     /// Takes `fd` over. A pipe or socket here could make the device wait for its reader.
@@ -42,20 +38,18 @@ impl EventFd {
         if !std::fs::read_link(link).is_ok_and(|to| to.as_os_str() == "anon_inode:[eventfd]") {
             return Err(NotAnEventFd);
         }
-        let flags = fcntl(&fd, FcntlArg::F_GETFL).map_err(|_| NotAnEventFd)?;
-        let nonblocking = OFlag::from_bits_truncate(flags).contains(OFlag::O_NONBLOCK);
-        Ok(Self { fd, nonblocking })
+        Ok(Self(fd))
     }
 
     /// Adds one to the count. A count that is full already says what there is to say.
+    ///
+    /// Whether a write would wait is asked each time: O_NONBLOCK belongs to the file, which is the
+    /// client's too, and he may clear it whenever he likes.
     fn signal(&self) {
-        if !self.nonblocking {
-            let mut fds = [PollFd::new(self.fd.as_fd(), PollFlags::POLLOUT)];
-            if !matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..)) {
-                return;
-            }
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLOUT)];
+        if matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..)) {
+            while nix::unistd::write(&self.0, &1u64.to_ne_bytes()) == Err(Errno::EINTR) {}
         }
-        while nix::unistd::write(&self.fd, &1u64.to_ne_bytes()) == Err(Errno::EINTR) {}
     }
 }
 

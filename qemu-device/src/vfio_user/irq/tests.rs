@@ -50,6 +50,26 @@ fn an_eventfd_that_is_full_does_not_stop_the_device() {
 }
 
 #[test]
+fn a_client_that_makes_a_full_eventfd_block_does_not_stop_the_device() {
+    let (ours, theirs) = eventfd(libc::EFD_NONBLOCK);
+    let interrupts = Interrupts::new();
+    interrupts.assign(MSI_INDEX, 0, vec![ours]).unwrap();
+    nix::fcntl::fcntl(
+        &theirs,
+        nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::empty()),
+    )
+    .unwrap();
+    write(&theirs, &(u64::MAX - 1).to_ne_bytes()).unwrap();
+    let (done, wait) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        interrupts.trigger(MSI_INDEX, 0);
+        done.send(())
+    });
+    wait.recv_timeout(std::time::Duration::from_secs(10))
+        .expect("it waits for the client");
+}
+
+#[test]
 fn what_is_no_eventfd_is_refused() {
     let interrupts = Interrupts::new();
     let (_reader, writer) = pipe().unwrap();
