@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{fcntl, FcntlArg, SealFlag};
 use nix::sys::mman::{mmap, munmap, MapFlags, ProtFlags};
 use nix::sys::stat::{fstat, SFlag};
+use nix::sys::statfs::{fstatfs, HUGETLBFS_MAGIC};
 use thiserror::Error;
 
 /// Why a file is no good as guest RAM.
@@ -24,6 +25,10 @@ pub enum MapFileError {
     /// `memory-backend-memfd` unless told otherwise (`seal=off`).
     #[error("the file could shrink: it has no F_SEAL_SHRINK (QEMU: memory-backend-memfd,seal=on)")]
     NotSealed,
+    /// Touching a huge page that the host has no more is SIGBUS as well, and the client can punch holes
+    /// that lose what was reserved.
+    #[error("the file is made of huge pages, which may run out")]
+    HugePages,
     /// The map would reach beyond the file.
     #[error("the file ends at {file:#x}, before the map's end {end:#x}")]
     TooShort {
@@ -42,7 +47,7 @@ impl MapFileError {
     pub fn errno(&self) -> Errno {
         match self {
             Self::NotRegular | Self::TooShort { .. } => Errno::EINVAL,
-            Self::NotSealed => Errno::EPERM,
+            Self::NotSealed | Self::HugePages => Errno::EPERM,
             Self::Kernel(errno) => *errno,
         }
     }
@@ -80,6 +85,9 @@ impl Mapping {
         let seals = fcntl(file, FcntlArg::F_GET_SEALS).unwrap_or(0);
         if seals & SealFlag::F_SEAL_SHRINK.bits() == 0 {
             return Err(MapFileError::NotSealed);
+        }
+        if fstatfs(file)?.filesystem_type() == HUGETLBFS_MAGIC {
+            return Err(MapFileError::HugePages);
         }
         let end = offset.checked_add(size).ok_or(Errno::EOVERFLOW)?;
         let file_size = u64::try_from(fstat(file)?.st_size).unwrap_or(0);

@@ -18,6 +18,25 @@ fn ram(size: u64) -> OwnedFd {
     file
 }
 
+#[test]
+fn huge_pages_are_refused_as_they_may_run_out() {
+    let flags = MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_HUGETLB | MFdFlags::MFD_HUGE_2MB;
+    let Ok(file) = memfd_create(c"huge", flags) else {
+        return; // The host's kernel has none.
+    };
+    nix::unistd::ftruncate(&file, 2 << 20).unwrap();
+    nix::fcntl::fcntl(
+        &file,
+        nix::fcntl::FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK),
+    )
+    .unwrap();
+    let error = DmaTable::new().map(&request(0, 2 << 20), Some(file));
+    assert!(matches!(
+        error,
+        Err(MapError::File(MapFileError::HugePages))
+    ));
+}
+
 fn request(address: u64, size: u64) -> wire::DmaMap {
     wire::DmaMap {
         argsz: 32,
