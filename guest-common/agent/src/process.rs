@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{fcntl, FcntlArg, OFlag};
 use nix::libc;
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{signal, SigHandler, SigSet, Signal};
 use nix::unistd::{setsid, Pid};
 
 use crate::wire::{Exit, Start, WindowSize};
@@ -184,10 +184,15 @@ fn shell(start: &Start) -> Command {
 }
 
 /// For the child between fork and exec: a session of its own, descriptor 0 its controlling
-/// terminal if it is one, and no signal blocked (std hands down the parent's mask).
-/// Async-signal-safe.
+/// terminal if it is one, and no signal blocked or ignored (std hands both down, and a shell cannot
+/// trap what was ignored before it began). Async-signal-safe.
 pub fn lead_session(on_terminal: bool) -> io::Result<()> {
     SigSet::empty().thread_set_mask()?;
+    for catchable in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP))
+    {
+        // SAFETY: no handler of ours is there to be lost: exec is next.
+        unsafe { signal(catchable, SigHandler::SigDfl) }?;
+    }
     setsid()?;
     if on_terminal {
         // SAFETY: the argument is a number. 1 takes the terminal even from another session.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use agent::session::{self, SessionError};
 use agent::wire::{Decoder, Exit, Start, ToGuest, ToHost, WindowSize, CHUNK, STDIN_WINDOW};
+use nix::sys::signal::{signal, SigHandler, Signal};
 
 struct Host {
     stream: UnixStream,
@@ -196,6 +197,14 @@ fn signals_reach_the_whole_group() {
     host.send(ToGuest::Signal(2));
     let (end, output, _) = host.end();
     assert_eq!((end, &*output), (End::Exit(Exit::Code(3)), "up\ncaught\n"));
+}
+
+#[test]
+fn a_signal_ignored_here_is_not_ignored_there() {
+    // SAFETY: no handler runs.
+    unsafe { signal(Signal::SIGUSR2, SigHandler::SigIgn) }.unwrap();
+    let (end, _, _) = Host::start("trap 'exit 3' USR2; kill -USR2 $$; exit 0").end();
+    assert_eq!(end, End::Exit(Exit::Code(3)));
 }
 
 #[test]
