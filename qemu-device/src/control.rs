@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 
-use crate::machine::Machine;
+use crate::machine::{accept, Machine};
 
 /// The longest request line that is read; longer ones end the connection.
 const MAX_REQUEST: u64 = 64 * 1024;
@@ -149,7 +149,7 @@ pub fn spawn(listener: UnixListener, machine: Arc<Machine>, events: Arc<Events>)
     thread::Builder::new()
         .name("control".into())
         .spawn(move || {
-            for stream in listener.incoming().flatten() {
+            while let Some(stream) = accept(&listener, || false) {
                 let (machine, events) = (machine.clone(), events.clone());
                 let spawned =
                     thread::Builder::new()

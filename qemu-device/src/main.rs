@@ -13,7 +13,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 use qemu_device::control::{self, Events};
 use qemu_device::controller::Config;
-use qemu_device::machine::{listen, Attachment, EpPort, Machine, RcSocket};
+use qemu_device::machine::{accept, listen, Attachment, EpPort, Machine, RcSocket};
 use qemu_device::vfio_user::server;
 
 /// Emulates the PCIe link between two R-Car S4 Spider boards for two QEMU guests.
@@ -82,7 +82,7 @@ fn bind(path: &Path) -> Result<UnixListener> {
 /// Serves the EP guest's QEMU, one connection after the other, on a thread of its own.
 fn serve_ep(listener: UnixListener, machine: Arc<Machine>) -> Result<()> {
     let serve = move || {
-        for stream in listener.incoming().flatten() {
+        while let Some(stream) = accept(&listener, || false) {
             let attachment = Attachment::default();
             machine.attach_ep(attachment.clone());
             let mut port = EpPort::new(machine.clone());

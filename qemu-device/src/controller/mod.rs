@@ -282,6 +282,11 @@ impl Controller {
         self.link.up
     }
 
+    /// How often the link came up since the process started, while it is up.
+    pub fn link_generation(&self) -> Option<u32> {
+        self.link.up.then_some(self.link.rises as u32)
+    }
+
     /// The level of the eDMA's interrupt line at the EP's CPU.
     pub const fn ep_interrupt_line(&self) -> bool {
         self.app.passes_dma_interrupt() && self.edma.line()

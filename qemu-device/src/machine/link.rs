@@ -8,11 +8,19 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use super::{Attachment, Machine, RcPort};
 use crate::vfio_user::server;
+
+/// The most connections of links that are gone which may still stand. Each QEMU closes its own when
+/// the guest lets go of the function; each costs a thread and up to `MAX_DMA_MAPS` mappings.
+const MAX_CONNECTIONS: usize = 8;
+
+/// Until accept(2) is tried again after it failed, as when there are too many descriptors.
+const RECOVERY: Duration = Duration::from_millis(100);
 
 /// The listening socket of the link that stands, if one does.
 pub struct RcSocket {
@@ -22,9 +30,11 @@ pub struct RcSocket {
 
 #[derive(Default)]
 struct State {
-    /// Counts link-ups, from 1.
-    generation: u32,
+    /// The link as the world was told: which rise it is, counted from 1, while it is up.
+    generation: Option<u32>,
     listener: Option<Arc<UnixListener>>,
+    /// Connections of this link and of earlier ones.
+    connections: usize,
 }
 
 impl RcSocket {
@@ -36,48 +46,99 @@ impl RcSocket {
         }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The generation of the link that stands.
     pub fn current(&self) -> Option<u32> {
         let state = self.state();
-        state.listener.as_ref().map(|_| state.generation)
+        state.generation.filter(|_| state.listener.is_some())
     }
 
-    /// Link up: listens before anyone is told. Returns the generation, counted from 1.
-    pub(super) fn open(&self, machine: &Arc<Machine>) -> u32 {
-        let mut state = self.state();
-        state.generation += 1;
-        let generation = state.generation;
-        match listen(&self.path) {
-            Ok(listener) => {
-                let listener = Arc::new(listener);
-                state.listener = Some(listener.clone());
-                let machine = machine.clone();
-                thread::Builder::new()
-                    .name(format!("rc-{generation}"))
-                    .spawn(move || accept(&machine, &listener, generation))
-                    .map(drop)
-                    .unwrap_or_else(|error| log::error!("no thread for the RC's socket: {error}"));
+    /// Listens for the RC's QEMU, and serves it on a thread of its own.
+    fn open(&self, machine: &Arc<Machine>, generation: u32) -> io::Result<Arc<UnixListener>> {
+        let listener = Arc::new(listen(&self.path)?);
+        let (machine, accepting) = (machine.clone(), listener.clone());
+        thread::Builder::new()
+            .name(format!("rc-{generation}"))
+            .spawn(move || serve_all(&machine, &accepting, generation))
+            // A socket that nobody serves would keep QEMU waiting.
+            .inspect_err(|_| drop(std::fs::remove_file(&self.path)))?;
+        Ok(listener)
+    }
+
+    /// Nobody can connect any more. A connection that stands is left to the RC's QEMU to close.
+    fn close(&self, listener: &UnixListener) {
+        let _ = std::fs::remove_file(&self.path);
+        // Wakes the thread that waits in accept(2).
+        // SAFETY: shutdown(2) takes no pointers, and the listener keeps its descriptor open.
+        unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR) };
+    }
+}
+
+impl Machine {
+    /// Lets the socket follow the link, and tells whoever listens to events.
+    ///
+    /// Either guest can change the link, each on its port's thread, and they may get here in another
+    /// order than they changed it. So what counts is how the link is now; the socket's lock is held
+    /// while looking and acting, and taken before the silicon's.
+    pub(super) fn follow_link(self: &Arc<Self>) {
+        let mut state = self.rc_socket.state();
+        let generation = self.silicon().controller.link_generation();
+        if state.generation == generation {
+            return;
+        }
+        if let Some(ended) = state.generation.take() {
+            if let Some(listener) = state.listener.take() {
+                self.rc_socket.close(&listener);
             }
-            Err(error) => log::error!("cannot listen at {}: {error}", self.path.display()),
+            self.events.link(false, ended);
         }
-        generation
+        if let Some(generation) = generation {
+            state.generation = Some(generation);
+            // Listens before anyone is told.
+            match self.rc_socket.open(self, generation) {
+                Ok(listener) => state.listener = Some(listener),
+                Err(error) => log::error!(
+                    "cannot serve the RC at {}: {error}",
+                    self.rc_socket.path.display()
+                ),
+            }
+            self.events.link(true, generation);
+        }
     }
 
-    /// Link down: nobody can connect any more. A connection that stands is left to the RC's QEMU to
-    /// close. Returns the generation that ended.
-    pub(super) fn close(&self) -> u32 {
-        let mut state = self.state();
-        if let Some(listener) = state.listener.take() {
-            let _ = std::fs::remove_file(&self.path);
-            // Wakes the thread that waits in accept(2).
-            // SAFETY: shutdown(2) takes no pointers, and the listener keeps its descriptor open.
-            unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR) };
+    /// The RC's QEMU connected to the link of this `generation`. False if that is gone by now, or
+    /// if too many connections of earlier ones still stand.
+    fn attach_rc(&self, attachment: &Attachment, generation: u32) -> bool {
+        let mut state = self.rc_socket.state();
+        if state.generation != Some(generation) {
+            return false;
         }
-        state.generation
+        if state.connections >= MAX_CONNECTIONS {
+            log::error!("rc: {MAX_CONNECTIONS} connections of earlier links still stand");
+            return false;
+        }
+        state.connections += 1;
+        let mut rc = self.rc.write().unwrap_or_else(PoisonError::into_inner);
+        *rc = Some(attachment.clone());
+        self.events.rc_attached(true);
+        true
+    }
+
+    /// Forgets the RC's connection, unless a newer one has taken its place.
+    fn detach_rc(&self, attachment: &Attachment) {
+        let mut state = self.rc_socket.state();
+        state.connections = state.connections.saturating_sub(1);
+        let mut rc = self.rc.write().unwrap_or_else(PoisonError::into_inner);
+        if rc
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(&current.memory, &attachment.memory))
+        {
+            *rc = None;
+            self.events.rc_attached(false);
+        }
     }
 }
 
@@ -89,25 +150,40 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
     }
 }
 
-/// Serves one connection after the other until the link goes down.
-fn accept(machine: &Arc<Machine>, listener: &UnixListener, generation: u32) {
-    while machine.rc_socket.current() == Some(generation) {
-        match listener.accept() {
-            Ok((stream, _)) => serve(machine, stream, generation),
+/// Waits for the next client of `listener`; `None` once it is `over`. Whatever else fails passes.
+pub fn accept(listener: &UnixListener, over: impl Fn() -> bool) -> Option<UnixStream> {
+    loop {
+        let client = listener.accept();
+        if over() {
+            return None;
+        }
+        match client {
+            Ok((stream, _)) => return Some(stream),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
-                if machine.rc_socket.current() == Some(generation) {
-                    log::error!("the RC's socket fails: {error}");
-                }
-                return;
+                log::warn!("no connection: {error}");
+                thread::sleep(RECOVERY);
             }
+        }
+    }
+}
+
+/// Serves one connection after the other until the link goes down.
+fn serve_all(machine: &Arc<Machine>, listener: &UnixListener, generation: u32) {
+    let over = || machine.rc_socket.state().generation != Some(generation);
+    while let Some(stream) = accept(listener, over) {
+        serve(machine, stream, generation);
+        if over() {
+            return;
         }
     }
 }
 
 fn serve(machine: &Arc<Machine>, stream: UnixStream, generation: u32) {
     let attachment = Attachment::default();
-    machine.attach_rc(attachment.clone());
+    if !machine.attach_rc(&attachment, generation) {
+        return;
+    }
     let mut port = RcPort::new(machine.clone(), generation);
     let end = server::serve(
         stream,
@@ -120,4 +196,86 @@ fn serve(machine: &Arc<Machine>, stream: UnixStream, generation: u32) {
         Err(error) => log::warn!("rc: connection closed: {error}"),
     }
     machine.detach_rc(&attachment);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::{Config, Effects};
+    use abi::{app, spider};
+
+    fn machine() -> (tempfile::TempDir, Arc<Machine>) {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = RcSocket::new(&dir.path().join("rc.sock"));
+        let machine = Machine::new(Config::default(), socket, Arc::default());
+        (dir, machine)
+    }
+
+    /// Changes the link; the world has not been told yet.
+    fn set_link(machine: &Arc<Machine>, up: bool) -> Effects {
+        let mut effects = Effects::default();
+        let value = app::LTSSM_ENABLE.place(up.into());
+        machine.silicon().controller.ep_write_bytes(
+            (spider::APP.offset + app::RESET_CONTROL_1).into(),
+            &value.to_le_bytes(),
+            &mut effects,
+        );
+        assert!(!effects.is_empty());
+        effects
+    }
+
+    #[test]
+    fn the_socket_is_as_the_link_whoever_says_so_first() {
+        let (dir, machine) = machine();
+        let path = dir.path().join("rc.sock");
+        machine.perform(set_link(&machine, true));
+        assert_eq!(machine.rc_socket.current(), Some(1));
+
+        let (down, up) = (set_link(&machine, false), set_link(&machine, true));
+        machine.perform(up);
+        machine.perform(down);
+        assert_eq!(machine.rc_socket.current(), Some(2));
+        UnixStream::connect(&path).unwrap();
+
+        machine.perform(set_link(&machine, false));
+        let (up, down) = (set_link(&machine, true), set_link(&machine, false));
+        machine.perform(down);
+        machine.perform(up);
+        assert_eq!(machine.rc_socket.current(), None);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_client_of_an_earlier_link_does_not_take_the_place_of_a_later_ones() {
+        let (_dir, machine) = machine();
+        machine.perform(set_link(&machine, true));
+        machine.perform(set_link(&machine, false));
+        machine.perform(set_link(&machine, true));
+        let (late, current) = (Attachment::default(), Attachment::default());
+        assert!(machine.attach_rc(&current, 2));
+        assert!(!machine.attach_rc(&late, 1));
+        let attached = machine.rc().unwrap();
+        assert!(Arc::ptr_eq(&attached.memory, &current.memory));
+    }
+
+    #[test]
+    fn connections_that_nobody_closes_are_bounded() {
+        let (_dir, machine) = machine();
+        let stale: Vec<_> = (1..)
+            .map(|generation| {
+                machine.perform(set_link(&machine, true));
+                let attachment = Attachment::default();
+                let attached = machine.attach_rc(&attachment, generation);
+                machine.perform(set_link(&machine, false));
+                attached.then_some(attachment)
+            })
+            .take_while(Option::is_some)
+            .flatten()
+            .collect();
+        assert_eq!(stale.len(), MAX_CONNECTIONS);
+        machine.detach_rc(&stale[0]);
+        machine.perform(set_link(&machine, true));
+        let generation = machine.rc_socket.current().unwrap();
+        assert!(machine.attach_rc(&Attachment::default(), generation));
+    }
 }

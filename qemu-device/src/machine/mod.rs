@@ -12,7 +12,7 @@ mod link;
 mod rc_port;
 
 pub use ep_port::EpPort;
-pub use link::{listen, RcSocket};
+pub use link::{accept, listen, RcSocket};
 pub use rc_port::RcPort;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -110,36 +110,11 @@ impl Machine {
         self.perform(effects);
     }
 
-    fn attach_rc(&self, attachment: Attachment) {
-        *self.rc.write().unwrap_or_else(PoisonError::into_inner) = Some(attachment);
-        self.events.rc_attached(true);
-    }
-
-    /// Forgets the RC's connection, unless a newer one has taken its place.
-    fn detach_rc(&self, attachment: &Attachment) {
-        let mut rc = self.rc.write().unwrap_or_else(PoisonError::into_inner);
-        if rc
-            .as_ref()
-            .is_some_and(|current| Arc::ptr_eq(&current.memory, &attachment.memory))
-        {
-            *rc = None;
-            drop(rc);
-            self.events.rc_attached(false);
-        }
-    }
-
     /// Lets the world outside the silicon see what a register access brought about.
     fn perform(self: &Arc<Self>, effects: Effects) {
         for effect in effects {
             match effect {
-                Effect::LinkUp => {
-                    let generation = self.rc_socket.open(self);
-                    self.events.link(true, generation);
-                }
-                Effect::LinkDown => {
-                    let generation = self.rc_socket.close();
-                    self.events.link(false, generation);
-                }
+                Effect::LinkUp | Effect::LinkDown => self.follow_link(),
                 Effect::EpInterrupt => {
                     if let Some(ep) = self.ep() {
                         ep.interrupts.trigger(MSI_INDEX, 0);
