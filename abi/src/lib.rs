@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Register layouts, wire layouts and constants that every side agrees on.
+//! Register layouts and constants that every side agrees on.
 //!
 //! Nothing in here has a dependency or does input or output, so the device, the runner and the
 //! guests' kernel modules share it. A kernel module cannot link a crate of ours; it mounts the files
