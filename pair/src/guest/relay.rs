@@ -79,14 +79,19 @@ impl Drop for Relay {
 
 fn carry(name: &str, port: &Path, listener: &UnixListener, state: &Mutex<State>) {
     loop {
-        let trunk = UnixStream::connect(port);
-        {
+        // Without a second descriptor nobody could end the wait.
+        let trunk = UnixStream::connect(port).and_then(|trunk| Ok((trunk.try_clone()?, trunk)));
+        let trunk = {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             if state.over {
                 return;
             }
-            state.trunk = trunk.as_ref().ok().and_then(|trunk| trunk.try_clone().ok());
-        }
+            state.trunk = None;
+            trunk.map(|(shutdown, trunk)| {
+                state.trunk = Some(shutdown);
+                trunk
+            })
+        };
         let pause = match trunk
             .map_err(TrunkError::from)
             .and_then(|trunk| run(trunk, listener))
