@@ -99,10 +99,7 @@ fn greet(pair: &Pair, console: Side) {
     eprintln!("    {other}                a shell on {}", other.title());
     eprintln!("    {other} CMD, {console} CMD   one command there");
     eprintln!("    pair inspect      the device's state;  pair gdb ep|rc  a debugger");
-    eprintln!(
-        "  If the guest hangs: `kill {}` from there ends the pair in order.",
-        std::process::id()
-    );
+    eprintln!("  If the guest hangs: Enter, then `~.`, ends the pair from here.");
     eprintln!();
 }
 

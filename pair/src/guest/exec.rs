@@ -4,7 +4,7 @@
 //!
 //! Streams are the caller's own, byte for byte. The status is the command's, 128 + n if signal n
 //! ended it. SIGINT, SIGTERM, SIGHUP and SIGQUIT are passed on. Without a command there is a login
-//! shell, on a pseudo-terminal if the caller has a terminal.
+//! shell, on a pseudo-terminal if the caller has a terminal; there `~.` at the beginning of a line hangs up.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Read, Write};
@@ -23,6 +23,7 @@ use nix::sys::termios::{cfmakeraw, tcgetattr, tcsetattr, SetArg, Termios};
 use nix::unistd::{getpgrp, tcgetpgrp};
 
 use super::client::{Client, Error, Sender, Stream};
+use super::escape::Escape;
 use super::{Guest, GuestError, CONNECT_TIMEOUT};
 
 /// So many ending signals in one command give up on a guest that does not react.
@@ -61,9 +62,14 @@ pub fn front_end(guest: &Guest, command: &str) -> Result<u8, GuestError> {
     let mut errors = Own::of(io::stderr().as_fd()).map_err(local("standard error"))?;
     let raw = interactive.then(|| Raw::enter(&input.0)).flatten();
     // It may wait for input for ever; the process ends without it.
-    thread::spawn(move || match is_in_background(&input.0) {
-        true => sender.pump(io::empty()),
-        false => sender.pump(input),
+    let gone = link.clone();
+    thread::spawn(move || match (is_in_background(&input.0), interactive) {
+        (true, _) => sender.pump(io::empty()),
+        (false, false) => sender.pump(input),
+        (false, true) => sender.pump(Escape::new(input, || {
+            gone.given_up.store(Signal::SIGHUP as u8, Ordering::SeqCst);
+            sender.close();
+        })),
     });
 
     let result = client.receive(None, |stream, data| match stream {

@@ -11,6 +11,7 @@
 mod client;
 pub mod connect;
 pub mod cpio;
+mod escape;
 pub mod exec;
 pub mod layer;
 pub mod relay;
