@@ -25,9 +25,10 @@ run-pair:
 
 test: unit-test suite
 
+# Not --release: overflow checks and debug assertions are part of what is tested.
 unit-test:
-	$(CARGO) test --release --workspace
-	$(CARGO) test --release --manifest-path guest-common/agent/Cargo.toml
+	$(CARGO) test --workspace
+	$(CARGO) test --manifest-path guest-common/agent/Cargo.toml
 
 suite:
 	@$(build)
