@@ -185,3 +185,93 @@ impl Hands {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    /// A device that sends these events, and stays until `end` is dropped.
+    fn device(sockets: &Sockets, events: &'static [&'static str], end: Receiver<()>) {
+        let listener = UnixListener::bind(sockets.control()).unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            BufReader::new(&stream)
+                .read_line(&mut String::new())
+                .unwrap();
+            for event in events {
+                writeln!(stream, "{event}").unwrap();
+                // Far enough apart for the follower to act in between.
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            let _ = end.recv();
+        });
+    }
+
+    /// A QEMU that does what it is told, and reports each command.
+    fn qemu(commands: Sender<String>) -> UnixStream {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        std::thread::spawn(move || {
+            let mut out = theirs.try_clone().unwrap();
+            writeln!(out, "{}", json!({"QMP": {}})).unwrap();
+            for line in BufReader::new(theirs).lines().map_while(Result::ok) {
+                let value: Value = serde_json::from_str(&line).unwrap();
+                let command = value["execute"].as_str().unwrap().to_owned();
+                writeln!(out, "{}", json!({"return": {}, "id": value["id"]})).unwrap();
+                if command == "device_del" {
+                    let gone =
+                        json!({"event": "DEVICE_DELETED", "data": {"device": qemu::FUNCTION_ID}});
+                    writeln!(out, "{gone}").unwrap();
+                }
+                let _ = commands.send(command);
+            }
+        });
+        ours
+    }
+
+    #[test]
+    fn links_events_become_plugs_and_unplugs_even_when_the_guest_is_deaf() {
+        let dir = tempfile::tempdir().unwrap();
+        let sockets = Sockets(dir.path().to_owned());
+        let timeline = Arc::new(Timeline::create(&dir.path().join("timeline.log")).unwrap());
+        let watch = Watch::new();
+        let (_stay, end) = channel();
+        let events = &[
+            r#"{"t":1,"event":"link","up":false,"generation":0}"#,
+            r#"{"t":2,"event":"link","up":true,"generation":1}"#,
+            r#"{"t":3,"event":"link","up":false,"generation":1}"#,
+            r#"{"t":4,"event":"link","up":true,"generation":2}"#,
+        ];
+        device(&sockets, events, end);
+        let (commands, seen) = channel();
+        let (notify, inputs) = notify();
+        let for_qmp = notify.clone();
+        let client = qmp::Client::new(qemu(commands), move |event| for_qmp.qmp(&event)).unwrap();
+        let deaf: RunInGuest = Box::new(|_| Err("no agent".into()));
+        let plug = json!({"driver": "vfio-user-pci"});
+        let channel = (notify, inputs);
+        follow(
+            &sockets,
+            plug,
+            channel,
+            Arc::new(client),
+            deaf,
+            &watch,
+            &timeline,
+        )
+        .unwrap();
+        let next = || seen.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert_eq!(next(), "qmp_capabilities");
+        assert_eq!(
+            [next(), next(), next()],
+            ["device_add", "device_del", "device_add"]
+        );
+        watch
+            .wait("the plug", Duration::from_secs(10), |state| {
+                state.plugged.then_some(())
+            })
+            .unwrap();
+    }
+}

@@ -9,18 +9,27 @@ use crate::session::{Pair, Plan};
 use crate::side::Side;
 use crate::signals;
 use crate::status::{Exit, Failure};
+use crate::watch::State;
+use nix::errno::Errno;
 use nix::sys::signal::{kill, Signal};
 use nix::sys::termios::{tcgetattr, tcsetattr, SetArg, Termios};
+use nix::sys::wait::{waitid, Id, WaitPidFlag};
 use nix::unistd::Pid;
 use serde_json::json;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a host command may take to end once it was told to.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// A command has no deadline of its own: `--timeout` ends the whole run.
+const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// Boots a pair and runs the command, or attaches a shell.
 ///
@@ -128,17 +137,29 @@ fn attend(pair: &Pair, words: &[OsString]) -> Result<Exit, Failure> {
     }
 }
 
+/// Waits for the command's end, or for the pair's, which is then also the command's.
 fn wait(pair: &Pair, child: &mut Child) -> Result<ExitStatus, Failure> {
     let lost = |error: io::Error| Failure::harness("the command was lost").caused_by(error);
-    loop {
-        if let Some(status) = child.try_wait().map_err(lost)? {
-            return Ok(status);
-        }
-        if let Err(failure) = pair.health() {
+    let (watch, ended) = (pair.watch().clone(), Arc::new(AtomicBool::new(false)));
+    let (pid, told) = (Pid::from_raw(child.id() as i32), ended.clone());
+    let tell = move || {
+        // Left to be reaped, so that nobody else gets its number before it was signalled for the last time.
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        while waitid(Id::Pid(pid), flags) == Err(Errno::EINTR) {}
+        told.store(true, Ordering::SeqCst);
+        watch.update(|_| ());
+    };
+    thread::Builder::new()
+        .name("wait command".into())
+        .spawn(tell)
+        .map_err(lost)?;
+    let ready = |_: &State| ended.load(Ordering::SeqCst).then_some(());
+    match pair.watch().wait("the command", FOREVER, ready) {
+        Ok(()) => child.wait().map_err(lost),
+        Err(failure) => {
             end(child);
-            return Err(failure);
+            Err(failure)
         }
-        pair.watch().pause(Duration::from_millis(20));
     }
 }
 
@@ -151,7 +172,7 @@ fn end(child: &mut Child) {
         if !matches!(child.try_wait(), Ok(None)) {
             return;
         }
-        std::thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(20));
     }
     let _ = child.kill();
     let _ = child.wait();
