@@ -21,6 +21,8 @@ pub mod function;
 pub mod guest;
 pub mod link;
 pub mod options;
+pub mod panic;
+pub mod plan;
 pub mod plug;
 pub mod process;
 pub mod qemu;

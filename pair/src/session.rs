@@ -2,13 +2,14 @@
 //! A live pair.
 
 use crate::artefacts::Artefacts;
-use crate::compose;
 use crate::control;
 use crate::guest::relay::Relay;
 use crate::guest::{Guest, GuestError, Output};
-use crate::options::{Edma, Options};
+use crate::options::Options;
+use crate::panic::watch_for_panic;
+use crate::plan::Plan;
 use crate::plug;
-use crate::process::{quote, shell_line};
+use crate::process::quote;
 use crate::qemu;
 use crate::qmp;
 use crate::run::{Record, Run, RUN_VARIABLE};
@@ -22,10 +23,8 @@ use serde::Serialize;
 use serde_json::Value;
 use std::env;
 use std::ffi::OsString;
-use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,8 +35,6 @@ const LOOK: Duration = Duration::from_millis(10);
 const ATTEMPT: Duration = Duration::from_millis(500);
 /// How long helper processes may take to make their sockets.
 const SOCKETS: Duration = Duration::from_secs(20);
-/// A panicking kernel is given this long to finish its report.
-const LAST_WORDS: Duration = Duration::from_millis(700);
 /// As good as for ever: while a person sits at a debugger.
 const PATIENT: Duration = Duration::from_secs(24 * 3600);
 
@@ -550,134 +547,5 @@ impl Drop for Pair {
             health.as_ref().map_or_else(|f| f.exit, |()| Exit::Pass),
             health.as_ref().err(),
         );
-    }
-}
-
-/// Fails the run when the kernel's console tells of a panic.
-fn watch_for_panic(side: Side, tail: Tail, watch: &Arc<Watch>) -> Box<dyn FnMut(&str) + Send> {
-    let (watch, mut seen) = (watch.clone(), false);
-    Box::new(move |line| {
-        if seen || !line.contains("Kernel panic - not syncing") {
-            return;
-        }
-        seen = true;
-        let (what, tail, watch) = (line.to_owned(), tail.clone(), watch.clone());
-        let report = move || {
-            thread::sleep(LAST_WORDS);
-            let what = what.split_once("Kernel panic").map_or("", |split| split.1);
-            let message = format!("{} panicked: Kernel panic{what}", side.title());
-            watch.fail(Failure::new(Exit::Panic, message).with_tail(tail.lines()));
-        };
-        if thread::Builder::new()
-            .name("last words".into())
-            .spawn(report)
-            .is_err()
-        {
-            log::error!("{side}: the guest's kernel panicked");
-        }
-    })
-}
-
-/// The command lines of a run, and the files that they need.
-pub struct Plan {
-    /// The silicon.
-    pub device: Line,
-    /// The guests.
-    pub qemu: Sides<Line>,
-    /// What plugs the function in, once the link is up.
-    plug: Value,
-    sockets: PathBuf,
-}
-
-/// A command that can be built again and again.
-pub struct Line(Box<dyn Fn() -> Command + Send + Sync>);
-
-impl Line {
-    /// The command.
-    pub fn build(&self) -> Command {
-        (self.0)()
-    }
-}
-
-impl Plan {
-    /// Composes both initramfs in `dir` and all command lines.
-    ///
-    /// # Errors
-    /// 125 when an initramfs cannot be made.
-    pub fn compose(
-        options: &Options,
-        artefacts: &Artefacts,
-        run: &Run,
-        dir: &Path,
-    ) -> Result<Plan, Failure> {
-        let sockets = &run.sockets;
-        let initramfs = Sides::from_fn(|side| dir.join(format!("{side}.cpio")));
-        thread::scope(|scope| -> Result<(), Failure> {
-            let compose = |side: Side| {
-                let scratch = dir.join(format!("{side}-modules"));
-                compose::initramfs(side, options, artefacts, &scratch, &initramfs[side])
-            };
-            let ep = scope.spawn(move || compose(Side::Ep));
-            compose(Side::Rc)?;
-            ep.join()
-                .unwrap_or_else(|_| Err(Failure::harness("the EP's initramfs was lost")))
-        })?;
-
-        let (program, dir, edma) = (artefacts.device.clone(), sockets.0.clone(), options.edma);
-        let device = Line(Box::new(move || {
-            let mut command = Command::new(&program);
-            command.arg("--dir").arg(&dir);
-            match edma {
-                Edma::Default => &mut command,
-                Edma::Off => command.args(["--edma", "off"]),
-                Edma::Channels(n) => command.arg("--edma").arg(n.to_string()),
-            };
-            command
-        }));
-        let qemu = Sides::from_fn(|side| {
-            let files = qemu::Files {
-                kernel: &artefacts.kernel[side].image,
-                initramfs: &initramfs[side],
-                rootfs: &artefacts.rootfs,
-            };
-            let arguments = qemu::arguments(side, options, &files, sockets);
-            let tools = artefacts.tools.clone();
-            Line(Box::new(move || {
-                let mut command = tools.command(qemu::PROGRAM);
-                command.args(&arguments);
-                command
-            }))
-        });
-        let plug = qemu::plug(sockets, options);
-        Ok(Plan {
-            device,
-            qemu,
-            plug,
-            sockets: sockets.0.clone(),
-        })
-    }
-
-    /// The command lines as a script that boots the pair by hand.
-    pub fn script(&self) -> String {
-        let line = |line: &Line| shell_line(&line.build());
-        let mut text = String::from("#!/bin/sh\n# The processes of this run. The consoles' and the device's output went to its logs.\n");
-        text += &format!("mkdir -p {}\n", quote(&self.sockets.to_string_lossy()));
-        text += &format!("{} &\n", line(&self.device));
-        text += "sleep 1\n";
-        for side in Side::BOTH {
-            text += &format!("{} &\n", line(&self.qemu[side]));
-        }
-        text += "# When the link is up, on the RC's monitor (rc-mon.sock, QMP):\n";
-        text += &format!(
-            "# {}\nwait\n",
-            qmp::encode(1, "device_add", &self.plug).trim_end()
-        );
-        text
-    }
-
-    fn write(&self, path: &Path) -> Result<(), Failure> {
-        fs::write(path, self.script()).map_err(|error| {
-            Failure::harness(format!("cannot write {}", path.display())).caused_by(error)
-        })
     }
 }

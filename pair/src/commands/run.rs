@@ -3,9 +3,10 @@
 
 use crate::artefacts::Artefacts;
 use crate::cli::RunArgs;
+use crate::plan::Plan;
 use crate::process::{quote, unblock_signals};
 use crate::run::{Run, RUN_VARIABLE};
-use crate::session::{Pair, Plan};
+use crate::session::Pair;
 use crate::side::Side;
 use crate::signals;
 use crate::status::{Exit, Failure};
