@@ -28,7 +28,11 @@ fn dispatch() -> Result<Exit, Failure> {
         Command::Ep(args) => in_guest(Side::Ep, &args),
         Command::Rc(args) => in_guest(Side::Rc, &args),
         Command::Inspect { path, json, place } => commands::inspect(&place.runs(), &path, json),
-        Command::Gdb { target, arguments, place } => commands::gdb(&place.runs(), target, &arguments),
+        Command::Gdb {
+            target,
+            arguments,
+            place,
+        } => commands::gdb(&place.runs(), target, &arguments),
         Command::List => suite::command::list(),
         Command::Run(args) => {
             signals::install();
@@ -59,6 +63,14 @@ fn called_as() -> Option<Side> {
 fn parse<T: Parser>() -> Result<T, Failure> {
     T::try_parse().map_err(|error| {
         let _ = error.print();
-        std::process::exit(if error.use_stderr() { Exit::Harness } else { Exit::Pass }.code().into())
+        std::process::exit(
+            if error.use_stderr() {
+                Exit::Harness
+            } else {
+                Exit::Pass
+            }
+            .code()
+            .into(),
+        )
     })
 }

@@ -74,7 +74,11 @@ pub fn shell_line(command: &Command) -> String {
     let mut words = Vec::new();
     for (name, value) in command.get_envs() {
         if let Some(value) = value {
-            words.push(format!("{}={}", name.to_string_lossy(), quote(&value.to_string_lossy())));
+            words.push(format!(
+                "{}={}",
+                name.to_string_lossy(),
+                quote(&value.to_string_lossy())
+            ));
         }
     }
     words.push(quote(&command.get_program().to_string_lossy()));
@@ -99,9 +103,19 @@ mod tests {
 
     #[test]
     fn a_shell_reads_back_each_word() {
-        for word in ["", "plain", "two words", "it's", "$HOME", "a\nb", r#"{"x":1}"#] {
-            let output =
-                Command::new("sh").arg("-c").arg(format!("printf %s {}", quote(word))).output();
+        for word in [
+            "",
+            "plain",
+            "two words",
+            "it's",
+            "$HOME",
+            "a\nb",
+            r#"{"x":1}"#,
+        ] {
+            let output = Command::new("sh")
+                .arg("-c")
+                .arg(format!("printf %s {}", quote(word)))
+                .output();
             assert_eq!(String::from_utf8(output.unwrap().stdout).unwrap(), word);
         }
     }
@@ -123,7 +137,10 @@ mod tests {
         unblock_signals(&mut command);
         let status = command.status().unwrap();
         term.thread_unblock().unwrap();
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGTERM));
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&status),
+            Some(libc::SIGTERM)
+        );
     }
 
     #[test]
@@ -140,6 +157,9 @@ mod tests {
         let id = child.id();
         drop(child.stdin.take());
         let output = child.wait_with_output().unwrap();
-        assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), id.to_string());
+        assert_eq!(
+            String::from_utf8(output.stdout).unwrap().trim(),
+            id.to_string()
+        );
     }
 }

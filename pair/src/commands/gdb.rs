@@ -100,8 +100,10 @@ fn debugger(program: &str) -> Result<Command, Failure> {
     if toolbox.root().join("usr/bin/gdb-multiarch").exists() {
         return Ok(toolbox.command("gdb-multiarch"));
     }
-    Err(Failure::harness(format!("there is no {program}, nor one in the toolbox"))
-        .with_hint("install gdb-multiarch"))
+    Err(
+        Failure::harness(format!("there is no {program}, nor one in the toolbox"))
+            .with_hint("install gdb-multiarch"),
+    )
 }
 
 fn become_it(command: &mut Command) -> Result<Exit, Failure> {
