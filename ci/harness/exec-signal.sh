@@ -9,6 +9,7 @@
 for side in ep rc; do
     for signal in INT TERM; do
         echo "=== SIG$signal to $side"
+        rm -f out # or the last round's "ready" is seen before this round's command runs
         # A background job ignores SIGINT unless it is told otherwise.
         env --default-signal=INT "$side" 'trap "echo got INT; exit 5" INT; trap "echo got TERM; exit 5" TERM
             echo ready; while :; do sleep 0.1; done' >out &
