@@ -188,3 +188,24 @@ logs_kept() {
 process_of() {
     pgrep -f -- "$1.*$sockets${2:+/$2}" | head -1
 }
+
+# qemu_killed SIDE TITLE: kills that side's QEMU under a run of its own. The run ends with 125 and says so; the next one
+# is none the worse.
+qemu_killed() {
+    local pid
+    own_runtime
+
+    pair_start --function epf-test -- sleep 600
+    run_up
+    pid=$(process_of qemu-system-aarch64 "$1")
+    [ -n "$pid" ] || fail 'no such process'
+    echo "killing $(ps -o args= -p "$pid" | cut -c1-80)"
+    kill -KILL "$pid"
+    pair_ends 125 30
+    says "QEMU of the $2 guest"
+    says 'SIGKILL'
+    logs_kept
+
+    echo '=== the next pair boots'
+    pair_run 0 --function epf-test -- rc test -c /dev/pci-endpoint-test.0
+}

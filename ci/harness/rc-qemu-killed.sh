@@ -5,18 +5,4 @@
 # boot: none
 # timeout: 180
 . "$SUITE/lib.sh"
-own_runtime
-
-pair_start --function epf-test -- sleep 600
-run_up
-pid=$(process_of qemu-system-aarch64 rc)
-[ -n "$pid" ] || fail 'no such process'
-echo "killing $(ps -o args= -p "$pid" | cut -c1-80)"
-kill -KILL "$pid"
-pair_ends 125 30
-says 'QEMU of the RC guest'
-says 'SIGKILL'
-logs_kept
-
-echo '=== the next pair boots'
-pair_run 0 --function epf-test -- rc test -c /dev/pci-endpoint-test.0
+qemu_killed rc RC
