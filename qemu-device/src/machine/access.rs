@@ -4,7 +4,6 @@
 use std::sync::{Arc, MutexGuard};
 
 use super::{Attachment, Machine, Silicon};
-use crate::controller::Effects;
 use crate::fabric::{self, Reason, Resolved, Target};
 use crate::vfio_user::irq;
 
@@ -59,18 +58,15 @@ impl Machine {
         let mut done = 0;
         while done < data.len() {
             let left = (data.len() - done) as u64;
-            let mut silicon = self.silicon();
+            let silicon = self.silicon();
             let Resolved { target, len } = resolve(&silicon, done as u64, left);
             let part = &data[done..done + len.clamp(1, left) as usize];
             done += part.len();
             match target {
                 Target::EpRegister { offset } => {
-                    let mut effects = Effects::default();
-                    silicon
-                        .controller
-                        .ep_write_bytes(offset, part, &mut effects);
-                    drop(silicon);
-                    self.perform(effects);
+                    self.change(silicon, |silicon, effects| {
+                        silicon.controller.ep_write_bytes(offset, part, effects);
+                    });
                 }
                 Target::Unsupported(reason) => self.unsupported(silicon, reason),
                 Target::RcMsi => match fabric::msi_vector(&silicon.controller, part) {

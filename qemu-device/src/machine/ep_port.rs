@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 
-use super::Machine;
-use crate::controller::Effects;
+use super::{Machine, Silicon};
 use crate::ep_face::EpFace;
-use crate::fabric;
+use crate::fabric::{self, Resolved};
 use crate::vfio_user::{Device, Errno, RegionInfo, CONFIG_REGION};
 
 /// Serves the EP guest's QEMU.
@@ -16,6 +15,14 @@ impl EpPort {
     /// The EP's side of `machine`.
     pub fn new(machine: Arc<Machine>) -> Self {
         Self(machine)
+    }
+}
+
+/// Resolves an access of the EP's CPU to its outbound window, from `offset` on.
+fn window(offset: u64) -> impl Fn(&Silicon, u64, u64) -> Resolved {
+    move |silicon, done, left| {
+        let (controller, bars) = (&silicon.controller, silicon.ep_face.bars());
+        fabric::from_ep_window(controller, bars, offset + done, left)
     }
 }
 
@@ -32,14 +39,7 @@ impl Device for EpPort {
         match region {
             CONFIG_REGION => self.0.silicon().ep_face.config_read(offset, data),
             EpFace::REGISTER_BAR => self.0.silicon().controller.ep_read_bytes(offset, data),
-            EpFace::WINDOW_BAR => self.0.read_through(data, |silicon, done, left| {
-                fabric::from_ep_window(
-                    &silicon.controller,
-                    silicon.ep_face.bars(),
-                    offset + done,
-                    left,
-                )
-            }),
+            EpFace::WINDOW_BAR => self.0.read_through(data, window(offset)),
             _ => return Err(Errno::EINVAL),
         }
         Ok(())
@@ -49,22 +49,11 @@ impl Device for EpPort {
         match region {
             CONFIG_REGION => self.0.silicon().ep_face.config_write(offset, data),
             EpFace::REGISTER_BAR => {
-                let mut effects = Effects::default();
-                let mut silicon = self.0.silicon();
-                silicon
-                    .controller
-                    .ep_write_bytes(offset, data, &mut effects);
-                drop(silicon);
-                self.0.perform(effects);
+                self.0.change(self.0.silicon(), |silicon, effects| {
+                    silicon.controller.ep_write_bytes(offset, data, effects);
+                });
             }
-            EpFace::WINDOW_BAR => self.0.write_through(data, |silicon, done, left| {
-                fabric::from_ep_window(
-                    &silicon.controller,
-                    silicon.ep_face.bars(),
-                    offset + done,
-                    left,
-                )
-            }),
+            EpFace::WINDOW_BAR => self.0.write_through(data, window(offset)),
             _ => return Err(Errno::EINVAL),
         }
         Ok(())

@@ -101,12 +101,21 @@ impl Machine {
 
     /// The EP board's reset line: every register of the SoC as after power-on, the link down.
     pub fn power_cycle_ep(self: &Arc<Self>) {
-        let mut effects = Effects::default();
-        {
-            let mut silicon = self.silicon();
-            silicon.controller.power_on_reset(&mut effects);
+        self.change(self.silicon(), |silicon, effects| {
+            silicon.controller.power_on_reset(effects);
             silicon.ep_face.reset();
-        }
+        });
+    }
+
+    /// Changes the silicon, lets go of it, and then performs what that brought about.
+    fn change(
+        self: &Arc<Self>,
+        mut silicon: MutexGuard<'_, Silicon>,
+        act: impl FnOnce(&mut Silicon, &mut Effects),
+    ) {
+        let mut effects = Effects::default();
+        act(&mut silicon, &mut effects);
+        drop(silicon);
         self.perform(effects);
     }
 

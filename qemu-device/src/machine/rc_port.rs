@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use super::Machine;
-use crate::controller::Effects;
-use crate::fabric;
+use super::{Machine, Silicon};
+use crate::fabric::{self, Resolved};
 use crate::rc_face::RcFace;
 use crate::vfio_user::{Device, Errno, RegionInfo, CONFIG_REGION};
 
@@ -35,6 +34,14 @@ impl RcPort {
     }
 }
 
+/// Resolves an access of the RC to BAR `bar` of the function, from `offset` on.
+fn through_bar(bar: u8, offset: u64) -> impl Fn(&Silicon, u64, u64) -> Resolved {
+    move |silicon, done, left| {
+        let (controller, bars) = (&silicon.controller, silicon.ep_face.bars());
+        fabric::from_rc_bar(controller, bars, bar, offset + done, left)
+    }
+}
+
 impl Device for RcPort {
     fn region(&self, index: u32) -> Option<RegionInfo> {
         self.face.region_size(index).map(RegionInfo::read_write)
@@ -55,15 +62,9 @@ impl Device for RcPort {
                 .silicon()
                 .controller
                 .rc_config_read(offset, data),
-            bar @ 0..=5 => self.machine.read_through(data, |silicon, done, left| {
-                fabric::from_rc_bar(
-                    &silicon.controller,
-                    silicon.ep_face.bars(),
-                    bar as u8,
-                    offset + done,
-                    left,
-                )
-            }),
+            bar @ 0..=5 => self
+                .machine
+                .read_through(data, through_bar(bar as u8, offset)),
             _ => return Err(Errno::EINVAL),
         }
         Ok(())
@@ -75,23 +76,14 @@ impl Device for RcPort {
         }
         match region {
             CONFIG_REGION => {
-                let mut effects = Effects::default();
-                let mut silicon = self.machine.silicon();
-                silicon
-                    .controller
-                    .rc_config_write(offset, data, &mut effects);
-                drop(silicon);
-                self.machine.perform(effects);
+                let machine = &self.machine;
+                machine.change(machine.silicon(), |silicon, effects| {
+                    silicon.controller.rc_config_write(offset, data, effects);
+                });
             }
-            bar @ 0..=5 => self.machine.write_through(data, |silicon, done, left| {
-                fabric::from_rc_bar(
-                    &silicon.controller,
-                    silicon.ep_face.bars(),
-                    bar as u8,
-                    offset + done,
-                    left,
-                )
-            }),
+            bar @ 0..=5 => self
+                .machine
+                .write_through(data, through_bar(bar as u8, offset)),
             _ => return Err(Errno::EINVAL),
         }
         Ok(())
