@@ -21,3 +21,4 @@ pub mod field;
 pub mod iatu;
 pub mod pci;
 pub mod spider;
+pub mod windows;
