@@ -12,6 +12,18 @@ pub enum Effect {
     /// stays high although the handler has cleared or unmasked something (`v0_core_handle_int`
     /// takes one snapshot only, so an edge that stands in for the level must be repeated).
     EpInterrupt,
+    /// A channel of the eDMA has something to do: [`Controller::dma_next`] yields a job.
+    ///
+    /// [`Controller::dma_next`]: super::Controller::dma_next
+    DmaReady,
+    /// The eDMA sends a message into the RC (IMWr): a memory write of 32 bits, after the data it tells of.
+    /// It goes the way of the data, [`crate::fabric::from_edma`], so it may be an MSI.
+    DmaMessage {
+        /// Where to, before the outbound iATU; a multiple of 4.
+        address: u64,
+        /// The channel's 16 bits of message data.
+        data: u32,
+    },
 }
 
 /// Effects in the order in which they came about. Holds no memory until there is one.

@@ -8,8 +8,11 @@
 //!
 //! ```text
 //! from_ep_window -> outbound iATU -> to_rc -> RC RAM | MSI
+//! from_edma      -> outbound iATU, or none -> to_rc
 //! from_rc_bar    -> BAR -> inbound iATU -> to_ep -> EP RAM | a register of the EP itself
 //! ```
+
+pub mod windows;
 
 use abi::spider;
 
@@ -86,6 +89,22 @@ fn from_ep_address(controller: &Controller, address: u64, len: u64) -> Resolved 
     }
     match controller.iatu().outbound(address, len) {
         Translation::Miss { len } => Resolved::unsupported(Reason::NoOutboundRegion, len),
+        Translation::Hit { tlp_type, len, .. } if tlp_type != abi::iatu::TYPE_MEMORY => {
+            Resolved::unsupported(Reason::NotMemory, len)
+        }
+        Translation::Hit { address, len, .. } => to_rc(controller, address, len),
+    }
+}
+
+/// A request of the eDMA to the RC: translated by the outbound iATU, passed through where no region
+/// matches (`pci_epf_test_data_transfer` hands it PCI addresses).
+pub fn from_edma(controller: &Controller, address: u64, len: u64) -> Resolved {
+    let len = len.max(1);
+    if let Err(reason) = controller.may_master() {
+        return Resolved::unsupported(reason, len);
+    }
+    match controller.iatu().outbound(address, len) {
+        Translation::Miss { len } => to_rc(controller, address, len),
         Translation::Hit { tlp_type, len, .. } if tlp_type != abi::iatu::TYPE_MEMORY => {
             Resolved::unsupported(Reason::NotMemory, len)
         }

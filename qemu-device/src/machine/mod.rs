@@ -124,6 +124,8 @@ impl Machine {
         for effect in effects {
             match effect {
                 Effect::LinkUp | Effect::LinkDown => self.follow_link(),
+                // Nobody does the eDMA's jobs yet.
+                Effect::DmaReady | Effect::DmaMessage { .. } => {}
                 Effect::EpInterrupt => {
                     if let Some(ep) = self.ep() {
                         ep.interrupts.trigger(MSI_INDEX, 0);

@@ -5,8 +5,10 @@
 //! Status, mask and message registers are single copies shared by whoever programs the eDMA, the EP's
 //! own driver and the RC alike. The races that follow from that are the silicon's, and kept.
 
+mod job;
 mod registers;
 
+pub use job::{Job, Limits, Outcome, Ticket, Transfer};
 pub use registers::Direction;
 
 use abi::edma::{self as layout, control};

@@ -4,7 +4,7 @@
 use abi::edma::{self as layout, channel, DirectionMap};
 
 /// Direction of a transfer, seen from the endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// From the EP to the RC.
     Write,
