@@ -5,7 +5,8 @@
 //!
 //! - *bare*: request and reply of a register read's sizes between two processes on a Unix socketpair,
 //!   blocking, one system call for each;
-//! - *register read*: a read of 4 bytes by `vfio_user::Client` from the server in another process;
+//! - *register read*: a read of 4 bytes by `vfio_user::Client` from the server in another process, and the
+//!   same without that client, which takes a reply in with two system calls;
 //! - *posted write*: one of many writes of 4 bytes without reply, from the first to the reply of a read
 //!   after the last, such as QEMU posts them: one write(2) each.
 //!
@@ -32,6 +33,7 @@ fn main() {
     let figures = Figures::measure(Subjects {
         bare: server::spawn_bare(),
         client: server::spawn_vfio_user(|path| vfio_user::Client::new(path).expect("a session")),
+        plain: server::spawn_vfio_user(|path| UnixStream::connect(path).expect("a connection")),
         posting: server::spawn_vfio_user(|path| UnixStream::connect(path).expect("a connection")),
     });
     if has("--json") {

@@ -133,6 +133,7 @@ impl Transport {
     /// # Errors
     /// The connection cannot be used any more.
     pub fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        self.patience.replied();
         let mut left = message;
         while !left.is_empty() {
             match send(self.stream.as_raw_fd(), left, MsgFlags::MSG_NOSIGNAL) {
