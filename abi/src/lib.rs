@@ -9,7 +9,8 @@
 //! Sources, cited at each item: the Linux 7.3 drivers (`rcar` is `pcie-rcar-gen4.c`, `dw` is
 //! `pcie-designware.[ch]`, `dwep` is `pcie-designware-ep.c`, `v0` is `dw-edma-v0-{core.c,regs.h}`),
 //! the PCI Express Base Specification ("PCIe"), and terms of the DesignWare databook as the
-//! drivers quote them. What no driver states is marked *inferred*.
+//! drivers quote them. What no driver states is marked *inferred*. [`vntb`] and [`windows`] are
+//! protocols, and name their sources themselves.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -21,4 +22,5 @@ pub mod field;
 pub mod iatu;
 pub mod pci;
 pub mod spider;
+pub mod vntb;
 pub mod windows;
