@@ -56,6 +56,10 @@ pub trait Device {
 
     /// The function's reset line, from `VFIO_USER_DEVICE_RESET`.
     fn reset(&mut self);
+
+    /// [`memory::DmaTable::shares`] has changed. The client hears that its map came or went once this
+    /// returns.
+    fn memory_changed(&mut self) {}
 }
 
 /// A region of a device. No region can be mapped by the client: each access is a message.

@@ -171,7 +171,7 @@ impl Session {
             payload,
         };
         match number {
-            command::DMA_MAP => return self.dma_map(&request, fds),
+            command::DMA_MAP => return self.dma_map(&request, fds, device),
             command::DEVICE_SET_IRQS => return self.set_irqs(&request, fds, device),
             // The others take no descriptors: what is sent all the same is closed as `fds` goes.
             _ if !fds.is_empty() => return Err(Errno::EINVAL.into()),
@@ -182,7 +182,7 @@ impl Session {
             command::REGION_WRITE => self.region_write(&request, device),
             command::REGION_WRITE_MULTI => self.region_write_multi(&request, device),
             command::VERSION => self.version(&request),
-            command::DMA_UNMAP => self.dma_unmap(&request),
+            command::DMA_UNMAP => self.dma_unmap(&request, device),
             command::DEVICE_GET_INFO => self.device_info(&request),
             command::DEVICE_GET_REGION_INFO => self.region_info(&request, device),
             command::DEVICE_GET_REGION_IO_FDS => self.region_io_fds(&request),
@@ -211,28 +211,37 @@ impl Session {
     }
 
     /// *VFIO_USER_DMA_MAP*.
-    fn dma_map(&mut self, request: &Request, mut fds: Vec<OwnedFd>) -> Result<(), Failure> {
+    fn dma_map(
+        &mut self,
+        request: &Request,
+        mut fds: Vec<OwnedFd>,
+        device: &mut dyn Device,
+    ) -> Result<(), Failure> {
         let (map, _) = request.split::<wire::DmaMap>()?;
         if map.argsz < size_of::<wire::DmaMap>() as u32 || fds.len() > 1 {
             return Err(Errno::EINVAL.into());
         }
-        self.memory.map(&map, fds.pop()).map_err(|error| {
+        let shared = self.memory.map(&map, fds.pop()).map_err(|error| {
             log::warn!(
                 "{:#x} bytes at {:#x} are not mapped: {error}",
                 map.size,
                 map.address
             );
-            error.errno().into()
-        })
+            error.errno()
+        })?;
+        if shared {
+            device.memory_changed();
+        }
+        Ok(())
     }
 
     /// *VFIO_USER_DMA_UNMAP*. Dirty-page bitmaps belong to migration, which is not supported.
-    fn dma_unmap(&mut self, request: &Request) -> Result<(), Failure> {
+    fn dma_unmap(&mut self, request: &Request, device: &mut dyn Device) -> Result<(), Failure> {
         let (unmap, _) = request.split::<wire::DmaUnmap>()?;
         if unmap.argsz < size_of::<wire::DmaUnmap>() as u32 {
             return Err(Errno::EINVAL.into());
         }
-        match unmap.flags {
+        let shared = match unmap.flags {
             0 => self
                 .memory
                 .unmap(unmap.address, unmap.size)
@@ -241,9 +250,12 @@ impl Session {
                     Errno::ENOENT
                 })?,
             VFIO_DMA_UNMAP_FLAG_ALL if (unmap.address, unmap.size) == (0, 0) => {
-                self.memory.unmap_all();
+                self.memory.unmap_all()
             }
             _ => return Err(Errno::EINVAL.into()),
+        };
+        if shared {
+            device.memory_changed();
         }
         let argsz = size_of::<wire::DmaUnmap>() as u32;
         self.put(&wire::DmaUnmap { argsz, ..unmap });

@@ -69,7 +69,7 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps `size` bytes of `file` from `offset`; the descriptor is not needed afterwards.
+    /// Maps `size` bytes of `file` from `offset`; the descriptor is not needed for that afterwards.
     pub fn new(
         file: &OwnedFd,
         offset: u64,

@@ -7,6 +7,7 @@
 //! QEMU serves them under its big lock, which the vCPU that waits for our reply holds.
 
 mod mapping;
+mod share;
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -20,6 +21,7 @@ use vfio_bindings::bindings::vfio::{VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WR
 use super::wire;
 pub use mapping::MapFileError;
 use mapping::Mapping;
+pub use share::{Share, MAX_FILES};
 
 /// The most maps one client may have at a time (*max_dma_maps*). QEMU makes a few dozen; the kernel
 /// allows a process 65,530 mappings.
@@ -106,6 +108,8 @@ struct Map {
     readable: bool,
     writable: bool,
     mapping: Option<Mapping>,
+    /// What another process needs to map it too, if it may.
+    share: Option<Share>,
 }
 
 impl Map {
@@ -131,11 +135,12 @@ impl DmaTable {
         Self::default()
     }
 
-    /// Adds the map that `request` describes, backed by `file` if the client shares it.
+    /// Adds the map that `request` describes, backed by `file` if the client shares it. Returns whether
+    /// [`shares`](Self::shares) has grown.
     ///
     /// # Errors
     /// The request makes no sense, collides with a map, or its file could not be relied on.
-    pub fn map(&self, request: &wire::DmaMap, file: Option<OwnedFd>) -> Result<(), MapError> {
+    pub fn map(&self, request: &wire::DmaMap, file: Option<OwnedFd>) -> Result<bool, MapError> {
         let &wire::DmaMap {
             flags,
             offset,
@@ -161,12 +166,18 @@ impl DmaTable {
         if let Some(next) = maps.get(at).filter(|next| next.address < end) {
             return Err(MapError::Overlap(next.address));
         }
-        let mapping = match file {
+        let (mapping, share) = match file {
             Some(file) if readable || writable => {
-                Some(Mapping::new(&file, offset, size, readable, writable)?)
+                let mapping = Mapping::new(&file, offset, size, readable, writable)?;
+                let others = maps.iter().filter_map(|map| map.share.as_ref());
+                let share = (readable && writable)
+                    .then(|| Share::new(address, size, file, offset, others))
+                    .flatten();
+                (Some(mapping), share)
             }
-            _ => None,
+            _ => (None, None),
         };
+        let shared = share.is_some();
         maps.insert(
             at,
             Map {
@@ -175,29 +186,36 @@ impl DmaTable {
                 readable,
                 writable,
                 mapping,
+                share,
             },
         );
-        Ok(())
+        Ok(shared)
     }
 
-    /// Takes the map of exactly `size` bytes at `address` away, once nobody copies any more.
+    /// Takes the map of exactly `size` bytes at `address` away, once nobody copies any more. Returns
+    /// whether [`shares`](Self::shares) had it.
     ///
     /// # Errors
     /// There is no such map.
-    pub fn unmap(&self, address: u64, size: u64) -> Result<(), NotMapped> {
+    pub fn unmap(&self, address: u64, size: u64) -> Result<bool, NotMapped> {
         let mut maps = self.write_maps();
         match maps.binary_search_by_key(&address, |map| map.address) {
-            Ok(at) if maps[at].size == size => {
-                maps.remove(at);
-                Ok(())
-            }
+            Ok(at) if maps[at].size == size => Ok(maps.remove(at).share.is_some()),
             _ => Err(NotMapped { address, size }),
         }
     }
 
-    /// Takes every map away.
-    pub fn unmap_all(&self) {
-        self.write_maps().clear();
+    /// Takes every map away. Returns whether [`shares`](Self::shares) had any.
+    pub fn unmap_all(&self) -> bool {
+        let gone = std::mem::take(&mut *self.write_maps());
+        gone.iter().any(|map| map.share.is_some())
+    }
+
+    /// The maps that another process could map as well, for reading and writing: by address, without
+    /// overlap.
+    pub fn shares(&self) -> Vec<Share> {
+        let maps = self.read_maps();
+        maps.iter().filter_map(|map| map.share.clone()).collect()
     }
 
     /// Fills `data` from `address` on; the range may span maps that adjoin.
