@@ -12,6 +12,8 @@
 //! from_rc_bar    -> BAR -> inbound iATU -> to_ep -> EP RAM | a register of the EP itself
 //! ```
 
+pub mod windows;
+
 use abi::spider;
 
 use crate::controller::{BarAccess, Controller, Translation};
