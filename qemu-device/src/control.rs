@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `{"op":"inspect","path":"link"}` | `{"ok":true,"value":…}`; an empty path is the whole tree, `.` separates steps |
 //! | `{"op":"events"}` | a stream of [`Event`]s, the present state first |
+//! | `{"op":"windows","fast":false}` | `{"ok":true}` once every access of a window traps; `true` ends that |
 //! | `{"op":"quit"}` | `{"ok":true}`, and the process ends in order |
 
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -141,6 +142,9 @@ enum Request {
         path: String,
     },
     Events {},
+    Windows {
+        fast: bool,
+    },
     Quit {},
 }
 
@@ -182,6 +186,10 @@ fn serve(stream: &UnixStream, machine: &Arc<Machine>, events: &Events) -> io::Re
                     reply(stream, &event)?;
                 }
                 return Ok(());
+            }
+            Ok(Request::Windows { fast }) => {
+                machine.set_fast(fast);
+                reply(stream, &json!({ "ok": true }))?;
             }
             Ok(Request::Quit {}) => {
                 reply(stream, &json!({ "ok": true }))?;

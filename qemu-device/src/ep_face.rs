@@ -80,6 +80,8 @@ pub struct EpBars {
 #[derive(Clone, Debug)]
 pub struct EpFace {
     registers: RegisterFile,
+    /// See [`EpFace::routes`].
+    routes: u64,
 }
 
 impl EpFace {
@@ -92,13 +94,20 @@ impl EpFace {
     pub fn new() -> Self {
         Self {
             registers: RegisterFile::new(REGISTERS, identity::CONFIG_SIZE),
+            routes: 0,
         }
     }
 
     /// Reset of the PCI device: BARs, COMMAND and MSI set-up are forgotten.
     pub fn reset(&mut self) {
-        let Self { registers } = self;
+        let Self { registers, routes } = self;
         registers.reset();
+        *routes += 1;
+    }
+
+    /// A number that grows with every change after which an address may lead elsewhere.
+    pub const fn routes(&self) -> u64 {
+        self.routes
     }
 
     /// Bytes of a vfio region: BARs 0 to 5, ROM 6, configuration space 7, VGA 8. 0 for a region that
@@ -134,6 +143,7 @@ impl EpFace {
 
     /// Writes configuration space; what is read-only or beyond its end stays.
     pub fn config_write(&mut self, offset: u64, data: &[u8]) {
+        self.routes += 1;
         let Ok(()) = write_bytes(offset, data, |register, write| {
             if let Some(register) = in_config(register) {
                 self.registers.write(register, write, Writer::Bus);

@@ -8,17 +8,20 @@ use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use nix::sys::signal::{SigSet, Signal};
 
 use qemu_device::control::{self, Events};
 use qemu_device::controller::Config;
-use qemu_device::machine::{accept, listen, Attachment, EpPort, Machine, RcSocket};
+use qemu_device::machine::{
+    accept, listen, Attachment, EpPort, Machine, RcSocket, WindowsListener,
+};
 use qemu_device::vfio_user::server;
 
 /// Emulates the PCIe link between two R-Car S4 Spider boards for two QEMU guests.
 ///
-/// Listens at DIR/ep.sock and DIR/control.sock; DIR/rc.sock is there while the link is up.
+/// Listens at DIR/ep.sock, DIR/control.sock and DIR/windows.sock; DIR/rc.sock is there while the link
+/// is up.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -28,6 +31,18 @@ struct Arguments {
     /// eDMA channels in each direction, 1 to 8, or `off` for a controller without one
     #[arg(long, value_name = "off|N", default_value = "4", value_parser = edma_channels)]
     edma: EdmaChannels,
+    /// Whether libraries inside the QEMUs may lay the peer's RAM over the windows that the iATU opens
+    #[arg(long, value_name = "trap|fast", default_value = "fast")]
+    windows: WindowsMode,
+}
+
+/// The value of `--windows`.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum WindowsMode {
+    /// Every access of a window is a message; there is no DIR/windows.sock.
+    Trap,
+    /// Where a library has connected, memory is used as memory.
+    Fast,
 }
 
 /// The value of `--edma`; `None` is a controller without the engine.
@@ -63,13 +78,21 @@ fn main() -> Result<()> {
     };
     let machine = Machine::new(config, RcSocket::new(&rc_path), events.clone());
 
+    let windows_path = path(abi::windows::SOCKET);
+    if arguments.windows == WindowsMode::Fast {
+        let listener = WindowsListener::bind(&windows_path)
+            .with_context(|| format!("cannot listen at {}", windows_path.display()))?;
+        machine
+            .serve_windows(listener)
+            .context("no thread to serve windows")?;
+    }
     serve_ep(bind(&ep_path)?, machine.clone())?;
     control::spawn(bind(&control_path)?, machine, events).context("no thread to serve control")?;
     log::info!("listening in {}", arguments.dir.display());
 
     let signal = ends.wait().context("cannot wait for signals")?;
     log::info!("{signal}: ending");
-    for path in [ep_path, rc_path, control_path] {
+    for path in [ep_path, rc_path, control_path, windows_path] {
         let _ = fs::remove_file(path);
     }
     Ok(())

@@ -14,7 +14,7 @@ use super::access::Write;
 const BELOW_GRANULE: u32 = layout::GRANULE - 1;
 
 /// One region, as its registers hold it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Region {
     ctrl1: u32,
     ctrl2: u32,
@@ -55,7 +55,9 @@ impl Region {
         })
     }
 
-    fn write(&mut self, offset: u32, write: Write) -> Option<()> {
+    /// Returns whether the region translates otherwise than before.
+    fn write(&mut self, offset: u32, write: Write) -> Option<bool> {
+        let before = *self;
         let (register, writable) = match offset {
             layout::CTRL1 => (&mut self.ctrl1, u32::MAX),
             layout::CTRL2 => (&mut self.ctrl2, u32::MAX),
@@ -68,7 +70,7 @@ impl Region {
             _ => return None,
         };
         *register = write.onto(*register, writable);
-        Some(())
+        Some(*self != before && (self.enabled() || before.enabled()))
     }
 
     const fn enabled(&self) -> bool {
@@ -168,8 +170,9 @@ impl Iatu {
         }
     }
 
-    /// Writes the register at `offset` of the atu window; `None` if there is none.
-    pub fn write(&mut self, offset: u32, write: Write) -> Option<()> {
+    /// Writes the register at `offset` of the atu window; `None` if there is none. Returns whether any
+    /// address is translated otherwise than before.
+    pub fn write(&mut self, offset: u32, write: Write) -> Option<bool> {
         let index = (offset / layout::REGION_STRIDE) as usize;
         let offset = offset % layout::REGION_STRIDE;
         match offset.checked_sub(layout::INBOUND) {

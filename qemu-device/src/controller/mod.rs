@@ -70,6 +70,8 @@ pub struct Controller {
     phy: Phy,
     link: Link,
     counters: Counters,
+    /// See [`Controller::routes`].
+    routes: u64,
 }
 
 impl Controller {
@@ -83,6 +85,7 @@ impl Controller {
             phy: Phy::new(),
             link: Link::default(),
             counters: Counters::default(),
+            routes: 0,
         }
     }
 
@@ -96,7 +99,9 @@ impl Controller {
             phy,
             link: _,
             counters: _,
+            routes,
         } = self;
+        *routes += 1;
         dbi.reset();
         iatu.reset();
         edma.reset();
@@ -107,6 +112,7 @@ impl Controller {
 
     /// Reset by the RC: DEVICE_RESET, secondary bus reset. Whatever the EP has programmed stays.
     pub fn rc_reset(&mut self) {
+        self.routes += 1;
         self.dbi.reset_function();
     }
 
@@ -193,6 +199,7 @@ impl Controller {
             self.count_unsupported(Reason::LinkDown);
             return;
         }
+        self.routes += 1;
         let Ok(()) = write_bytes(offset, data, |register, write| {
             if let Ok(register @ 0..pci::CONFIG_SIZE) = u32::try_from(register) {
                 let _ = self.dbi.write(register, write, Side::Rc);
@@ -242,10 +249,11 @@ impl Controller {
         let (window, at) = locate(offset)?;
         let line = self.ep_interrupt_line();
         let mut again = false;
+        let mut rerouted = matches!(window, spider::DBI | spider::DBI2);
         let done = match window {
             spider::DBI => self.dbi.write(at, write, Side::Ep),
             spider::DBI2 => self.dbi.write_mask(at, write),
-            spider::ATU => self.iatu.write(at, write),
+            spider::ATU => self.iatu.write(at, write).map(|moved| rerouted = moved),
             spider::DMA => self.edma.write(at, write).map(|edge| again = edge),
             spider::APP => self.app.write(at, write),
             spider::PHY => self.phy.write(at, write),
@@ -254,6 +262,7 @@ impl Controller {
         if self.ep_interrupt_line() && (!line || again) {
             effects.push(Effect::EpInterrupt);
         }
+        self.routes += u64::from(rerouted);
         self.follow_link(effects);
         done.ok_or(AccessError::UnknownRegister {
             window: window.name,
@@ -268,6 +277,7 @@ impl Controller {
             return;
         }
         self.link.up = enabled;
+        self.routes += 1;
         if enabled {
             self.link.rises += 1;
             self.dbi.link_trained();
@@ -276,6 +286,13 @@ impl Controller {
             self.dbi.link_lost();
             effects.push(Effect::LinkDown);
         }
+    }
+
+    /// A number that grows with every change after which an address may lead elsewhere: link, COMMAND,
+    /// power state, BARs, MSI, iATU. Configuration is rarely written, so any write to it counts; a
+    /// doorbell of the eDMA never does.
+    pub const fn routes(&self) -> u64 {
+        self.routes
     }
 
     /// Whether the link is up.
@@ -366,6 +383,7 @@ impl Controller {
             phy: _,
             link,
             counters,
+            routes: _,
         } = self;
         let (speed, width) = dbi.link_speed_width();
         json!({

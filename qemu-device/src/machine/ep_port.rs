@@ -47,7 +47,9 @@ impl Device for EpPort {
 
     fn write(&mut self, region: u32, offset: u64, data: &[u8]) -> Result<(), Errno> {
         match region {
-            CONFIG_REGION => self.0.silicon().ep_face.config_write(offset, data),
+            CONFIG_REGION => self.0.change(self.0.silicon(), |silicon, _| {
+                silicon.ep_face.config_write(offset, data);
+            }),
             EpFace::REGISTER_BAR => {
                 self.0.change(self.0.silicon(), |silicon, effects| {
                     silicon.controller.ep_write_bytes(offset, data, effects);
@@ -63,5 +65,9 @@ impl Device for EpPort {
     /// as after power-on, and its link is down.
     fn reset(&mut self) {
         self.0.power_cycle_ep();
+    }
+
+    fn memory_changed(&mut self) {
+        self.0.follow_memory();
     }
 }

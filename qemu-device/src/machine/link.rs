@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::{Attachment, Machine, RcPort};
+use super::{Attachment, Machine, Plugged, RcPort};
+use crate::rc_face::RcFace;
 use crate::vfio_user::server;
 
 /// The most connections of links that are gone which may still stand. Each QEMU closes its own when
@@ -109,22 +110,27 @@ impl Machine {
         }
     }
 
-    /// The RC's QEMU connected to the link of this `generation`. False if that is gone by now, or
-    /// if too many connections of earlier ones still stand.
-    fn attach_rc(&self, attachment: &Attachment, generation: u32) -> bool {
+    /// The RC's QEMU connected to the link of this `generation`, and plugs the function as it is now.
+    /// `None` if that link is gone by now, or if too many connections of earlier ones still stand.
+    fn attach_rc(&self, attachment: &Attachment, generation: u32) -> Option<RcFace> {
         let mut state = self.rc_socket.state();
         if state.generation != Some(generation) {
-            return false;
+            return None;
         }
         if state.connections >= MAX_CONNECTIONS {
             log::error!("rc: {MAX_CONNECTIONS} connections of earlier links still stand");
-            return false;
+            return None;
         }
         state.connections += 1;
+        let face = RcFace::plug(&self.silicon().controller);
         let mut rc = self.rc.write().unwrap_or_else(PoisonError::into_inner);
-        *rc = Some(attachment.clone());
+        *rc = Some(Plugged {
+            attachment: attachment.clone(),
+            face: face.clone(),
+            generation,
+        });
         self.events.rc_attached(true);
-        true
+        Some(face)
     }
 
     /// Forgets the RC's connection, unless a newer one has taken its place.
@@ -132,13 +138,13 @@ impl Machine {
         let mut state = self.rc_socket.state();
         state.connections = state.connections.saturating_sub(1);
         let mut rc = self.rc.write().unwrap_or_else(PoisonError::into_inner);
-        if rc
-            .as_ref()
-            .is_some_and(|current| Arc::ptr_eq(&current.memory, &attachment.memory))
-        {
+        let ours = |current: &Plugged| Arc::ptr_eq(&current.attachment.memory, &attachment.memory);
+        if rc.as_ref().is_some_and(ours) {
             *rc = None;
             self.events.rc_attached(false);
         }
+        drop((rc, state));
+        self.follow_memory();
     }
 }
 
@@ -181,10 +187,10 @@ fn serve_all(machine: &Arc<Machine>, listener: &UnixListener, generation: u32) {
 
 fn serve(machine: &Arc<Machine>, stream: UnixStream, generation: u32) {
     let attachment = Attachment::default();
-    if !machine.attach_rc(&attachment, generation) {
+    let Some(face) = machine.attach_rc(&attachment, generation) else {
         return;
-    }
-    let mut port = RcPort::new(machine.clone(), generation);
+    };
+    let mut port = RcPort::new(machine.clone(), face, generation);
     let end = server::serve(
         stream,
         &attachment.memory,
@@ -252,8 +258,8 @@ mod tests {
         machine.perform(set_link(&machine, false));
         machine.perform(set_link(&machine, true));
         let (late, current) = (Attachment::default(), Attachment::default());
-        assert!(machine.attach_rc(&current, 2));
-        assert!(!machine.attach_rc(&late, 1));
+        assert!(machine.attach_rc(&current, 2).is_some());
+        assert!(machine.attach_rc(&late, 1).is_none());
         let attached = machine.rc().unwrap();
         assert!(Arc::ptr_eq(&attached.memory, &current.memory));
     }
@@ -267,7 +273,7 @@ mod tests {
                 let attachment = Attachment::default();
                 let attached = machine.attach_rc(&attachment, generation);
                 machine.perform(set_link(&machine, false));
-                attached.then_some(attachment)
+                attached.map(|_| attachment)
             })
             .take_while(Option::is_some)
             .flatten()
@@ -276,6 +282,7 @@ mod tests {
         machine.detach_rc(&stale[0]);
         machine.perform(set_link(&machine, true));
         let generation = machine.rc_socket.current().unwrap();
-        assert!(machine.attach_rc(&Attachment::default(), generation));
+        let attached = machine.attach_rc(&Attachment::default(), generation);
+        assert!(attached.is_some());
     }
 }

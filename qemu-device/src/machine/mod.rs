@@ -10,10 +10,12 @@ mod access;
 mod ep_port;
 mod link;
 mod rc_port;
+mod windows;
 
 pub use ep_port::EpPort;
 pub use link::{accept, listen, RcSocket};
 pub use rc_port::RcPort;
+pub use windows::WindowsListener;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -22,6 +24,7 @@ use serde_json::{json, Value};
 use crate::control::Events;
 use crate::controller::{Config, Controller, Effect, Effects};
 use crate::ep_face::EpFace;
+use crate::rc_face::RcFace;
 use crate::vfio_user::irq::{Interrupts, MSI_INDEX};
 use crate::vfio_user::memory::DmaTable;
 
@@ -33,6 +36,13 @@ pub struct Silicon {
     pub ep_face: EpFace,
 }
 
+impl Silicon {
+    /// A number that grows with every change after which an address may lead elsewhere.
+    fn routes(&self) -> u64 {
+        self.controller.routes() + self.ep_face.routes()
+    }
+}
+
 /// What one vfio-user connection brings along: its guest's RAM and its interrupt vectors.
 #[derive(Clone, Default)]
 pub struct Attachment {
@@ -42,11 +52,21 @@ pub struct Attachment {
     pub interrupts: Arc<Interrupts>,
 }
 
+/// The RC's connection, and the function as its QEMU knows it.
+#[derive(Clone)]
+struct Plugged {
+    attachment: Attachment,
+    face: RcFace,
+    /// Which rise of the link it belongs to.
+    generation: u32,
+}
+
 /// The pair's silicon, shared by both ports and the control socket.
 pub struct Machine {
     silicon: Mutex<Silicon>,
     ep: RwLock<Option<Attachment>>,
-    rc: RwLock<Option<Attachment>>,
+    rc: RwLock<Option<Plugged>>,
+    windows: windows::Windows,
     rc_socket: RcSocket,
     events: Arc<Events>,
 }
@@ -61,6 +81,7 @@ impl Machine {
             }),
             ep: RwLock::new(None),
             rc: RwLock::new(None),
+            windows: windows::Windows::default(),
             rc_socket,
             events,
         })
@@ -80,6 +101,11 @@ impl Machine {
     }
 
     fn rc(&self) -> Option<Attachment> {
+        let rc = self.rc.read().unwrap_or_else(PoisonError::into_inner);
+        rc.as_ref().map(|plugged| plugged.attachment.clone())
+    }
+
+    fn plugged(&self) -> Option<Plugged> {
         self.rc
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -107,7 +133,8 @@ impl Machine {
         });
     }
 
-    /// Changes the silicon, lets go of it, and then performs what that brought about.
+    /// Changes the silicon, lets go of it, and then performs what that brought about: last of all
+    /// what others hear of it, when no window leads any more where it led before.
     fn change(
         self: &Arc<Self>,
         mut silicon: MutexGuard<'_, Silicon>,
@@ -115,7 +142,9 @@ impl Machine {
     ) {
         let mut effects = Effects::default();
         act(&mut silicon, &mut effects);
+        let routes = silicon.routes();
         drop(silicon);
+        self.follow_routes(routes);
         self.perform(effects);
     }
 
@@ -154,6 +183,7 @@ impl Machine {
             map.insert("ep_face".into(), ep_face);
             map.insert("ep".into(), port(self.ep()));
             map.insert("rc".into(), port(self.rc()));
+            map.insert("windows".into(), self.windows.inspect());
         }
         tree
     }

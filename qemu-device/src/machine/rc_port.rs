@@ -18,9 +18,8 @@ pub struct RcPort {
 }
 
 impl RcPort {
-    /// The RC's side of `machine` for the link of this `generation`.
-    pub fn new(machine: Arc<Machine>, generation: u32) -> Self {
-        let face = RcFace::plug(&machine.silicon().controller);
+    /// The RC's side of `machine` for the link of this `generation`, with the function as `face` has it.
+    pub fn new(machine: Arc<Machine>, face: RcFace, generation: u32) -> Self {
         Self {
             machine,
             face,
@@ -91,7 +90,14 @@ impl Device for RcPort {
 
     fn reset(&mut self) {
         if self.linked() {
-            self.machine.silicon().controller.rc_reset();
+            let machine = &self.machine;
+            machine.change(machine.silicon(), |silicon, _| {
+                silicon.controller.rc_reset();
+            });
         }
+    }
+
+    fn memory_changed(&mut self) {
+        self.machine.follow_memory();
     }
 }
