@@ -106,10 +106,6 @@ impl<'a> Set<'a> {
 
     /// `len` bytes from `offset` of `bar` are what the peer has at `address`.
     fn add(&mut self, bar: u8, offset: u64, address: u64, len: u64) {
-        // Where pages of the one do not begin where pages of the other do, none can be laid over.
-        if offset.wrapping_sub(address) % self.page != 0 {
-            return;
-        }
         let last = address.saturating_add(len - 1);
         let first = self
             .ram
@@ -151,7 +147,8 @@ impl<'a> Set<'a> {
     }
 }
 
-/// The pages that lie within `window` as a whole, if it has any and they are pages of the map, too.
+/// The pages that lie within `window` as a whole, if it has any. Where pages of the BAR do not begin where
+/// pages of the map do, none can be laid over.
 fn whole_pages(window: Window, page: u64) -> Option<Window> {
     let skip = window.offset.next_multiple_of(page) - window.offset;
     let len = window.len.checked_sub(skip)? & !(page - 1);
