@@ -12,15 +12,10 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 if [ "${1-}" != --inside ]; then
-    cargo build --quiet --release -p pair -p images -p qemu-device
-    agent=$(cargo run --quiet --release -p images -- agent)
-    overlay=$(mktemp -d)
-    trap 'rm -rf "$overlay"' EXIT
-    mkdir -p "$overlay/usr/bin"
-    cp "${agent%/*}/mmio" "$overlay/usr/bin/"
+    cargo build --quiet --release -p pair -p qemu-device
     echo "# phases of the boot, warm"
     cargo run --quiet --release -p pair -- run -- true
-    cargo run --quiet --release -p pair -- run --overlay "ep:$overlay" --overlay "rc:$overlay" -- "$0" --inside
+    cargo run --quiet --release -p pair -- run -- "$0" --inside
     exit
 fi
 

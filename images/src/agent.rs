@@ -12,7 +12,8 @@ use crate::step::{self, Deadline};
 use crate::{Images, HERE};
 
 impl Images {
-    /// The guests' first process, a static arm64 program; the agent's other programs lie beside it.
+    /// The guests' first process, a static arm64 program; the programs that measure and test in the
+    /// guests lie in `bin` beside it.
     /// The host's cargo fetches what they depend on.
     pub fn agent(&self) -> Result<PathBuf> {
         let toolbox = self.toolbox()?;
@@ -20,24 +21,26 @@ impl Images {
         let source = source
             .canonicalize()
             .with_context(|| format!("cannot find {}", source.display()))?;
+        let abi = source.join("../../abi/src");
+        let abi = abi
+            .canonicalize()
+            .with_context(|| format!("cannot find {}", abi.display()))?;
         let key = Inputs::new("agent")
             .text("compilers", toolbox.compilers())
             .tree(&source)?
+            .tree(&abi)?
             .file(&step::step_path("agent.sh"))?
             .key();
         let dir = self.cache.artefact("agent", &key, &self.progress, |shop| {
             let vendor = self.vendor(&source)?;
             let mut task = self.progress.task("agent");
+            // As far from each other as in the repository: programs include layouts by relative paths.
             let copy = shop.dir.join("source");
-            for path in files_below(&source)? {
-                let to = copy.join(path.strip_prefix(&source).unwrap_or(&path));
-                let parent = to.parent().context("a source file has no parent")?;
-                fs::create_dir_all(parent)
-                    .with_context(|| format!("cannot create {}", parent.display()))?;
-                fs::copy(&path, &to).with_context(|| format!("cannot copy {}", path.display()))?;
-            }
+            let agent = copy.join("guest-common/agent");
+            copy_tree(&source, &agent)?;
+            copy_tree(&abi, &copy.join("abi/src"))?;
             let mut command = toolbox.script("agent.sh");
-            command.arg(&copy).arg(&vendor).arg(shop.dir);
+            command.arg(&agent).arg(&vendor).arg(shop.dir);
             compile(command, shop, &mut task)?;
             fs::remove_dir_all(&copy)
                 .with_context(|| format!("cannot remove {}", copy.display()))?;
@@ -82,6 +85,18 @@ impl Images {
             })?;
         Ok(dir.join("crates"))
     }
+}
+
+/// Copies every source file below `from`.
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    for path in files_below(from)? {
+        let to = to.join(path.strip_prefix(from).unwrap_or(&path));
+        let parent = to.parent().context("a source file has no parent")?;
+        fs::create_dir_all(parent)
+            .with_context(|| format!("cannot create {}", parent.display()))?;
+        fs::copy(&path, &to).with_context(|| format!("cannot copy {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// Runs a command of cargo's and counts the crates that it compiles.

@@ -3,7 +3,8 @@
 #
 # agent.sh SOURCE VENDOR DIR
 #
-# Compiles the agent's programs, static for arm64, into DIR, offline: VENDOR holds what they depend on.
+# Compiles the agent, static for arm64, to DIR/init, and the guests' other programs to DIR/bin; offline: VENDOR holds
+# what they depend on.
 set -eu
 umask 022
 source=$1 vendor=$2 dir=$3
@@ -15,6 +16,8 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static'
 cargo build --release --offline --locked --target "$target" --target-dir "$source/target" --bins \
     --config 'source.crates-io.replace-with="vendored"' --config "source.vendored.directory='$vendor'"
-for program in init mmio; do
-    cp "target/$target/release/$program" "$dir/$program"
+mkdir "$dir/bin"
+cp "target/$target/release/init" "$dir/"
+for program in mmio window; do
+    cp "target/$target/release/$program" "$dir/bin/"
 done

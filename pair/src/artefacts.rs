@@ -5,6 +5,7 @@ use crate::options::Options;
 use crate::qemu;
 use crate::side::{Side, Sides};
 use crate::status::Failure;
+use crate::windows::{self, Serving};
 use anyhow::{bail, Context};
 use images::{Images, Kernel, Progress, Toolbox};
 use std::env;
@@ -30,6 +31,8 @@ pub struct Artefacts {
     pub modules: Sides<Vec<PathBuf>>,
     /// The silicon.
     pub device: PathBuf,
+    /// What becomes of `--windows`.
+    pub windows: Serving,
 }
 
 impl Artefacts {
@@ -59,13 +62,18 @@ impl Artefacts {
             (Side::Rc, None) => Ok(vec![]),
             _ => images.modules(&kernel[side]),
         })?;
+        let windows = Serving::choose(options, &tools, || WINDOWS.find());
+        if let Some(line) = windows.line() {
+            eprintln!("pair: {line}");
+        }
         Ok(Artefacts {
             tools,
             modules,
+            windows,
             kernel,
             rootfs: images.rootfs()?,
             agent: images.agent()?,
-            device: device()?,
+            device: DEVICE.find()?,
         })
     }
 }
@@ -126,54 +134,78 @@ fn check_qemu(tools: &Tools) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The device's program beside this one, built again when its sources are newer.
-fn device() -> anyhow::Result<PathBuf> {
-    let own = env::current_exe().context("cannot find this program's own file")?;
-    let dir = own.parent().context("this program has no directory")?;
-    let dir = if dir.ends_with("deps") {
-        dir.parent().unwrap_or(dir)
-    } else {
-        dir
-    };
-    let beside = dir.join("qemu-device");
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("no workspace")?;
-    let sources = ["qemu-device/src", "qemu-device/Cargo.toml", "abi/src"];
-    let newest = sources
-        .iter()
-        .filter_map(|path| newest(&workspace.join(path)))
-        .max();
-    let built = fs::metadata(&beside).and_then(|meta| meta.modified()).ok();
-    if built.is_some() && newest <= built {
-        return Ok(beside);
+/// A product of the workspace that lies beside this program, and what it is made from.
+struct Product {
+    package: &'static str,
+    file: &'static str,
+    sources: [&'static str; 3],
+}
+
+/// The device's program.
+const DEVICE: Product = Product {
+    package: "qemu-device",
+    file: "qemu-device",
+    sources: ["qemu-device/src", "qemu-device/Cargo.toml", "abi/src"],
+};
+
+/// What QEMU loads for windows at memory speed.
+const WINDOWS: Product = Product {
+    package: "qemu-plugin",
+    file: windows::LIBRARY,
+    sources: ["qemu-plugin/src", "qemu-plugin/Cargo.toml", "abi/src"],
+};
+
+impl Product {
+    /// The file, built again when its sources are newer.
+    fn find(&self) -> anyhow::Result<PathBuf> {
+        let own = env::current_exe().context("cannot find this program's own file")?;
+        let dir = own.parent().context("this program has no directory")?;
+        let dir = if dir.ends_with("deps") {
+            dir.parent().unwrap_or(dir)
+        } else {
+            dir
+        };
+        let beside = dir.join(self.file);
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .context("no workspace")?;
+        let newest = self
+            .sources
+            .iter()
+            .filter_map(|path| newest(&workspace.join(path)))
+            .max();
+        let built = fs::metadata(&beside).and_then(|meta| meta.modified()).ok();
+        if built.is_some() && newest <= built {
+            return Ok(beside);
+        }
+        let profile = dir.file_name().unwrap_or_default();
+        let (Some(target), true) = (dir.parent(), profile == "release" || profile == "debug")
+        else {
+            bail!("there is no {}", beside.display());
+        };
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["build", "--locked", "-p", self.package, "--manifest-path"]);
+        cargo
+            .arg(workspace.join("Cargo.toml"))
+            .arg("--target-dir")
+            .arg(target);
+        if profile == "release" {
+            cargo.arg("--release");
+        }
+        eprintln!("pair: building {}", self.package);
+        let status = cargo
+            .stdin(Stdio::null())
+            .status()
+            .context("cannot run cargo")?;
+        if !status.success() {
+            bail!("{} does not build ({status})", self.package);
+        }
+        // Cargo leaves a product alone that it finds up to date by its own account; so is it by ours now.
+        fs::File::open(&beside)
+            .and_then(|file| file.set_modified(SystemTime::now()))
+            .with_context(|| format!("cargo made no {}", beside.display()))?;
+        Ok(beside)
     }
-    let profile = dir.file_name().unwrap_or_default();
-    let (Some(target), true) = (dir.parent(), profile == "release" || profile == "debug") else {
-        bail!("there is no {}", beside.display());
-    };
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--locked", "-p", "qemu-device", "--manifest-path"]);
-    cargo
-        .arg(workspace.join("Cargo.toml"))
-        .arg("--target-dir")
-        .arg(target);
-    if profile == "release" {
-        cargo.arg("--release");
-    }
-    eprintln!("pair: building qemu-device");
-    let status = cargo
-        .stdin(Stdio::null())
-        .status()
-        .context("cannot run cargo")?;
-    if !status.success() {
-        bail!("qemu-device does not build ({status})");
-    }
-    // Cargo leaves a program alone that it finds up to date by its own account; so is it by ours now.
-    fs::File::open(&beside)
-        .and_then(|file| file.set_modified(SystemTime::now()))
-        .with_context(|| format!("cargo made no {}", beside.display()))?;
-    Ok(beside)
 }
 
 /// When the youngest file in or below `path` was written.

@@ -199,7 +199,7 @@ pub struct BootArgs {
     /// The endpoint's eDMA: `off`, or its channels in each direction (1 to 8).
     #[arg(long, value_name = "off|N", env = "SPIDER_PAIR_EDMA")]
     pub edma: Option<Edma>,
-    /// How windows onto the peer's memory are served.
+    /// Windows onto the peer's memory: `fast` (memory speed, by a library in QEMU) where it can run, or `trap`.
     #[arg(long, value_enum, default_value_t, env = "SPIDER_PAIR_WINDOWS")]
     pub windows: Windows,
     /// Prepare for gdb: a guest waits for `pair gdb` before its first instruction; QEMU has patience with the device.

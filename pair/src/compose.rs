@@ -14,6 +14,9 @@ const MODULES: &str = "/etc/spider-pair/modules";
 /// Where the guest finds the scripts of the functions.
 const FUNCTIONS: &str = "/usr/local/share/spider-pair/functions";
 
+/// Where the guest finds the programs that measure and test.
+const PROGRAMS: &str = "/usr/local/bin";
+
 /// Writes this side's initramfs to `path`; `scratch` takes its module tree meanwhile.
 ///
 /// # Errors
@@ -43,6 +46,8 @@ pub fn initramfs(
             .map(|name| format!("{name}\n"))
             .collect();
         initramfs.file(MODULES, list, 0o644)?;
+        let programs = artefacts.agent.with_file_name("bin");
+        initramfs.tree(Path::new(PROGRAMS), &programs)?;
         if let (Side::Ep, Some(script)) = (side, recipe.setup) {
             initramfs.file(format!("{FUNCTIONS}/{}.sh", recipe.name), script, 0o755)?;
         }

@@ -36,6 +36,7 @@ pub mod status;
 pub mod suite;
 pub mod timeline;
 pub mod watch;
+pub mod windows;
 
 pub use artefacts::Artefacts;
 pub use function::Function;

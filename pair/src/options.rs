@@ -40,14 +40,14 @@ impl std::str::FromStr for Edma {
     }
 }
 
-/// How windows onto the peer's memory are served (`--windows`).
+/// How windows onto the peer's memory are to be served (`--windows`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Windows {
-    /// Every access traps to the device.
+    /// At memory speed where that can be had: a library in QEMU lays the peer's memory over them.
+    Fast,
+    /// Every access is a message to the device, which sees and counts it.
     #[default]
     Trap,
-    /// The peer's memory is laid over the windows inside QEMU.
-    Fast,
 }
 
 /// Everything that makes one pair differ from another.

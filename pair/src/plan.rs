@@ -77,6 +77,7 @@ impl Plan {
                 kernel: &artefacts.kernel[side].image,
                 initramfs: &initramfs[side],
                 rootfs: &artefacts.rootfs,
+                windows: artefacts.windows.library(),
             };
             let arguments = qemu::arguments(side, options, &files, sockets);
             let tools = artefacts.tools.clone();

@@ -11,7 +11,9 @@ use std::path::Path;
 /// The program.
 pub const PROGRAM: &str = "qemu-system-aarch64";
 /// QEMU's name of the function on the RC's root port.
-pub const FUNCTION_ID: &str = "function";
+pub const FUNCTION_ID: &str = abi::windows::RC_DEVICE;
+/// QEMU's name of the endpoint's registers and window in the EP guest.
+pub const CONTROLLER_ID: &str = abi::windows::EP_DEVICE;
 /// QEMU's name of that root port. It is the first bridge, so its secondary bus is 01.
 pub const ROOT_PORT_ID: &str = "root-port";
 /// The function's address in the RC guest.
@@ -28,6 +30,8 @@ pub struct Files<'a> {
     pub initramfs: &'a Path,
     /// The read-only root file system.
     pub rootfs: &'a Path,
+    /// The library that serves windows at memory speed, if one is to.
+    pub windows: Option<&'a Path>,
 }
 
 /// How long QEMU waits for one reply of the device, in ms (`x-msg-timeout`; QEMU's own default is 5000).
@@ -117,13 +121,25 @@ pub fn arguments(side: Side, options: &Options, files: &Files, sockets: &Sockets
     );
     match side {
         Side::Ep => {
-            let face = vfio_user("controller", "pcie.0", &sockets.face(side), options);
+            let face = vfio_user(CONTROLLER_ID, "pcie.0", &sockets.face(side), options);
             push("-device", &face.to_string());
         }
         Side::Rc => push(
             "-device",
             &format!("pcie-root-port,id={ROOT_PORT_ID},chassis=1,slot=1"),
         ),
+    }
+    if let Some(library) = files.windows {
+        let device = match side {
+            Side::Ep => CONTROLLER_ID,
+            Side::Rc => FUNCTION_ID,
+        };
+        let library = escape(&library.to_string_lossy());
+        let socket = escape(&sockets.windows().to_string_lossy());
+        push(
+            "-plugin",
+            &format!("{library},socket={socket},side={side},device={device}"),
+        );
     }
     // The runner reads stdout all the time, so the guest never waits for its console.
     push("-chardev", &"stdio,id=serial,signal=off");
@@ -163,6 +179,7 @@ mod tests {
             kernel: Path::new("/k/Image"),
             initramfs: Path::new("/r/i,1.cpio"),
             rootfs: Path::new("/r/root,1.erofs"),
+            windows: Some(Path::new("/t/w,1.so")),
         };
         let sockets = Sockets(PathBuf::from("/s"));
         let words = arguments(side, options, &files, &sockets);
@@ -188,6 +205,7 @@ mod tests {
         assert!(rc.contains("pci=hpmmiosize=16M pcie_port_pm=off"));
         for text in [ep, rc] {
             assert!(text.contains("share=on,seal=on"));
+            assert!(text.contains("-plugin\n/t/w,,1.so,socket=/s/windows.sock,side="));
             assert!(text.contains("file=/r/root,,1.erofs\n"));
             assert!(text.contains("-initrd\n/r/i,1.cpio\n"));
         }

@@ -3,6 +3,7 @@
 
 use crate::side::Sides;
 use crate::status::Failure;
+use crate::windows::Serving;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use std::env;
@@ -33,6 +34,8 @@ pub struct Record {
     pub device: PathBuf,
     /// The device's process, once it runs.
     pub device_pid: Option<i32>,
+    /// How windows are served.
+    pub windows: Serving,
 }
 
 /// Paths of the sockets below a run's socket directory. Names are short: a Unix path has 108 bytes.
@@ -48,6 +51,11 @@ impl Sockets {
     /// The device's face towards this side.
     pub fn face(&self, side: crate::Side) -> PathBuf {
         self.0.join(format!("{side}.sock"))
+    }
+
+    /// Where the library in each QEMU hears of windows.
+    pub fn windows(&self) -> PathBuf {
+        self.0.join(abi::windows::SOCKET)
     }
 
     /// The runner's own monitor of this side's QEMU.
@@ -346,6 +354,7 @@ mod tests {
             build_dir: Sides::default(),
             device: PathBuf::new(),
             device_pid: None,
+            windows: Serving::Trap { reason: None },
         }
     }
 

@@ -353,6 +353,7 @@ impl Pair {
             build_dir: Sides::from_fn(|side| artefacts.kernel[side].build_dir.clone()),
             device: artefacts.device.clone(),
             device_pid: self.device.as_ref().map(Service::pid),
+            windows: artefacts.windows.clone(),
         })
     }
 

@@ -1,64 +1,68 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! `mmio read|write FILE OFFSET COUNT`: what an access to a mapped PCI resource costs, for the benchmarks.
+//! What an access to a mapped PCI resource costs, for the benchmarks.
 //!
-//! FILE is a BAR in sysfs (`/sys/bus/pci/devices/…/resourceN`). All accesses are 32 bits wide.
+//! `mmio read|write FILE OFFSET COUNT`: single accesses of 32 bits to the BAR in sysfs that is FILE
+//! (`/sys/bus/pci/devices/…/resourceN`).
 //! - `read` times each of COUNT reads and prints `read_ns MEDIAN`.
 //! - `write` times COUNT posted writes, then waits for one read behind them, and prints `issued_ns` and
 //!   `drained_ns`, each per write.
+//!
+//! `mmio copy FILE OFFSET SIZE SECONDS`: memcpy of SIZE bytes from RAM to the BAR and back, again and again, and
+//! between two places in RAM. Prints `to_mbs`, `from_mbs` and `ram_mbs`, in MB (10^6 bytes) a second: medians.
 
 use std::env;
-use std::fs::OpenOptions;
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
-use std::ptr::NonNull;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use nix::sys::mman::{mmap, MapFlags, ProtFlags};
+use agent::bar::Bar;
 
-const PAGE: usize = 4096;
-
-/// One 32-bit register in a mapped page. The mapping lives as long as the process.
-struct Register(NonNull<u32>);
-
-impl Register {
-    fn map(path: &str, offset: usize) -> Result<Self, String> {
-        if offset % 4 != 0 {
-            return Err(format!("offset {offset:#x} is not a multiple of 4"));
-        }
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(|error| format!("cannot open {path}: {error}"))?;
-        let length = NonZeroUsize::new(PAGE).expect("a page is not empty");
-        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        let page = (offset / PAGE * PAGE) as i64;
-        // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
-        let base = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, &file, page) }
-            .map_err(|error| format!("cannot map {path} at {page:#x}: {error}"))?;
-        // SAFETY: the offset within the page is below PAGE, so the result is inside the mapping.
-        Ok(Register(unsafe {
-            base.cast::<u8>().add(offset % PAGE).cast()
-        }))
+/// Copies to the BAR, from it, and in RAM, in turns: what else the machine does meanwhile hits all three alike.
+fn copy(bar: &Bar, offset: usize, size: usize, time: Duration) {
+    let window = bar.bytes(offset, size).as_ptr();
+    let (source, mut target) = (vec![0x5au8; size], vec![0u8; size]);
+    let mut rates: [Vec<f64>; 3] = Default::default();
+    let rate = |turn: &mut dyn FnMut()| {
+        let start = Instant::now();
+        turn();
+        size as f64 / start.elapsed().as_secs_f64() / 1e6
+    };
+    let mut kept = vec![0u8; size];
+    // SAFETY: `window` has `size` bytes of a live mapping of a device, which no memory of ours overlaps.
+    unsafe { window.copy_to_nonoverlapping(kept.as_mut_ptr(), size) };
+    let begun = Instant::now();
+    while rates[0].is_empty() || begun.elapsed() < time {
+        // SAFETY: as above, and `source` has as many bytes.
+        rates[0].push(rate(&mut || unsafe {
+            window.copy_from_nonoverlapping(source.as_ptr(), size);
+        }));
+        // SAFETY: as above, and `target` has as many bytes.
+        rates[1].push(rate(&mut || unsafe {
+            window.copy_to_nonoverlapping(target.as_mut_ptr(), size);
+        }));
+        rates[2].push(rate(&mut || {
+            target.copy_from_slice(std::hint::black_box(&source));
+        }));
+        std::hint::black_box(&target);
     }
-
-    fn read(&self) -> u32 {
-        // SAFETY: the register is inside a live mapping, and aligned.
-        unsafe { self.0.read_volatile() }
-    }
-
-    fn write(&self, value: u32) {
-        // SAFETY: as in `read`, and the mapping is writable.
-        unsafe { self.0.write_volatile(value) }
+    // The window may be in a driver's use.
+    // SAFETY: as above, and `kept` has as many bytes.
+    unsafe { window.copy_from_nonoverlapping(kept.as_ptr(), size) };
+    for (name, mut rates) in ["to_mbs", "from_mbs", "ram_mbs"].into_iter().zip(rates) {
+        rates.sort_unstable_by(f64::total_cmp);
+        println!("{name} {:.2}", rates[rates.len() / 2]);
     }
 }
 
 fn run() -> Result<(), String> {
-    let usage = "usage: mmio read|write FILE OFFSET COUNT";
+    let usage = "usage: mmio read|write FILE OFFSET COUNT, or mmio copy FILE OFFSET SIZE SECONDS";
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [operation, path, offset, count] = &arguments[..] else {
-        return Err(usage.into());
+    let (operation, path, offset, count, seconds) = match &arguments[..] {
+        [operation, path, offset, count] => (operation, path, offset, count, None),
+        [operation, path, offset, count, seconds] if operation == "copy" => {
+            (operation, path, offset, count, Some(seconds))
+        }
+        _ => return Err(usage.into()),
     };
     let number = |text: &str| {
         let digits = text.strip_prefix("0x");
@@ -66,13 +70,16 @@ fn run() -> Result<(), String> {
     };
     let offset = number(offset).map_err(|_| usage)?;
     let count = number(count).ok().filter(|&count| count > 0).ok_or(usage)?;
-    let register = Register::map(path, offset)?;
+    let bar = Bar::map(path)?;
+    if offset % 4 != 0 || offset >= bar.len() {
+        return Err(format!("{offset:#x} is no register of this BAR"));
+    }
     match operation.as_str() {
         "read" => {
             let mut times: Vec<u128> = (0..count)
                 .map(|_| {
                     let start = Instant::now();
-                    register.read();
+                    bar.read32(offset);
                     start.elapsed().as_nanos()
                 })
                 .collect();
@@ -80,19 +87,24 @@ fn run() -> Result<(), String> {
             println!("read_ns {}", times[count / 2]);
         }
         "write" => {
-            let value = register.read();
+            let value = bar.read32(offset);
             let start = Instant::now();
             for _ in 0..count {
-                register.write(value);
+                bar.write32(offset, value);
             }
             let issued = start.elapsed().as_nanos();
-            register.read();
+            bar.read32(offset);
             let drained = start.elapsed().as_nanos();
             println!(
                 "issued_ns {}\ndrained_ns {}",
                 issued / count as u128,
                 drained / count as u128
             );
+        }
+        "copy" => {
+            let seconds = seconds.and_then(|text| text.parse().ok()).ok_or(usage)?;
+            bar.check(offset, count)?;
+            copy(&bar, offset, count, Duration::from_secs(seconds));
         }
         _ => return Err(usage.into()),
     }

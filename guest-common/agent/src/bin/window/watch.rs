@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Reads a window again and again, whatever befalls it meanwhile.
+
+use std::time::{Duration, Instant};
+
+use agent::bar::Bar;
+
+use crate::pattern::{judge, Seen};
+
+/// Changes that are told one by one.
+const TOLD: u32 = 40;
+
+/// Reads `len` bytes from `offset` on until `time` has passed; tells when what is read changes (buffer `tags`, or all
+/// ones), and how often it was what.
+///
+/// # Errors
+/// The first word that was neither.
+pub fn run(
+    bar: &Bar,
+    offset: usize,
+    len: usize,
+    tags: &[u8],
+    time: Duration,
+) -> Result<(), String> {
+    let begun = Instant::now();
+    let (mut data, mut nobody, mut both, mut changes) = (0u64, 0u64, 0u64, 0);
+    let mut last = None;
+    while begun.elapsed() < time {
+        let words = (offset..offset + len).step_by(8).map(|at| bar.read64(at));
+        let seen = judge(tags, 0, words);
+        *match seen {
+            Seen::Data => &mut data,
+            Seen::Nobody => &mut nobody,
+            Seen::Both => &mut both,
+            Seen::Wrong { .. } => {
+                return Err(format!(
+                    "after {:.3} s: {seen}",
+                    begun.elapsed().as_secs_f64()
+                ))
+            }
+        } += 1;
+        if last != Some(seen) && changes < TOLD {
+            changes += 1;
+            println!("window: {:.3} s: {seen}", begun.elapsed().as_secs_f64());
+        }
+        last = Some(seen);
+    }
+    println!("window: data {data} ones {nobody} both {both} wrong 0");
+    Ok(())
+}
