@@ -93,7 +93,7 @@ impl Default for Options {
             memory: Sides { ep: 512, rc: 512 },
             cpus: 2,
             edma: Edma::Default,
-            windows: Windows::Trap,
+            windows: Windows::default(),
             gdb: None,
             step_timeout: Duration::from_secs(60),
             runs: PathBuf::from("runs"),
