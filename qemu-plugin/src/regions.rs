@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! QEMU's memory tree: over each window lies an alias that shows the arena.
+//!
+//! ```text
+//!   BAR n's container (vfio-pci's "… base BAR n")
+//!    ├── spider-window   priority 1   alias of the arena at the same place      one per range of windows
+//!    └── "… BAR n"       priority 0   what traps                                 vfio-pci's
+//! ```
+//!
+//! - In the BAR's own container, windows move with the BAR and vanish with COMMAND's memory bit.
+//! - One region stands for the whole arena, has no owner and stays for ever: QEMU's views and vCPUs hold
+//!   no reference to anything else of ours, so nothing is to be freed after RCU.
+//! - Aliases are used again and again. QEMU looks at them only while it renders a view, under its lock.
+//! - The container goes when the device is unplugged. When it is finalized it lets go of its subregions
+//!   (`memory_region_finalize`); so an alias that is still mapped proves that its container is there,
+//!   and no reference is held that would keep an unplugged device alive.
+//!
+//! All changes are made by one bottom half of the main loop, which makes the tree what was asked for
+//! last: bottom halves run in no particular order.
+
+use crate::arena::{self, Arena};
+use crate::qemu::{MemoryRegion, Object, Qemu, GO_ON, MEMORY_REGION};
+use crate::range::{Range, BARS};
+use crate::report::report;
+use abi::windows::PAGE_SIZE;
+use std::ffi::{c_int, c_void, CStr, CString};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError, TryLockError};
+
+/// Above what traps, which has 0.
+const PRIORITY: c_int = 1;
+
+/// The windows in this QEMU's memory tree.
+pub struct Regions {
+    qemu: Qemu,
+    /// QOM path of the device whose BARs they lie in.
+    device: CString,
+    /// Where the arena begins.
+    arena: NonNull<c_void>,
+    /// What the tree should be. Held only to copy.
+    wanted: Mutex<Vec<Range>>,
+    /// The main loop has been asked to look at `wanted`, and has not yet.
+    scheduled: AtomicBool,
+    /// The last look could not lay all of it.
+    behind: AtomicBool,
+    /// Only the bottom half uses it.
+    tree: Mutex<Tree>,
+}
+
+// SAFETY: `arena` is an address and never followed here. Everything else that is no lock or atomic is
+// constant, and what `tree` points to is touched under the big QEMU lock only.
+unsafe impl Sync for Regions {}
+// SAFETY: as above; no part belongs to a thread.
+unsafe impl Send for Regions {}
+
+/// What has been made of QEMU's.
+struct Tree {
+    /// The region that is the arena; null until there was a first window.
+    memory: *mut MemoryRegion,
+    aliases: Vec<Alias>,
+}
+
+/// One alias, in use or kept for later.
+struct Alias {
+    region: *mut MemoryRegion,
+    /// Where it was laid.
+    laid: Option<Place>,
+}
+
+/// The container of a BAR, and the range of that BAR.
+type Place = (*mut MemoryRegion, Range);
+
+impl Regions {
+    /// Nothing yet, for the device at `device` (a QOM path). Lives as long as QEMU.
+    pub fn new(qemu: Qemu, device: CString, arena: &'static Arena) -> Option<&'static Self> {
+        Some(Box::leak(Box::new(Self {
+            qemu,
+            device,
+            arena: NonNull::new(arena.base())?,
+            wanted: Mutex::default(),
+            scheduled: AtomicBool::new(false),
+            behind: AtomicBool::new(false),
+            tree: Mutex::new(Tree {
+                memory: ptr::null_mut(),
+                aliases: Vec::new(),
+            }),
+        })))
+    }
+
+    /// Asks for `wanted` to be the windows, soon. Never waits for QEMU.
+    pub fn want(&'static self, wanted: Vec<Range>) {
+        {
+            let mut last = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+            if *last == wanted && !self.behind.load(Ordering::Relaxed) {
+                return;
+            }
+            *last = wanted;
+        }
+        self.schedule();
+    }
+
+    fn schedule(&'static self) {
+        if !self.scheduled.swap(true, Ordering::AcqRel) {
+            let opaque = ptr::from_ref(self).cast_mut().cast();
+            // SAFETY: `bottom_half` gets the `&'static Self` that it expects.
+            unsafe { self.qemu.schedule(bottom_half, opaque) };
+        }
+    }
+
+    /// What the bottom half does.
+    fn settle(&'static self) {
+        self.scheduled.store(false, Ordering::Release);
+        // SAFETY: asks about this thread only.
+        if !unsafe { (self.qemu.bql_locked)() } {
+            return report("QEMU runs bottom halves without its lock: accesses trap");
+        }
+        let wanted = {
+            let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+            wanted.clone()
+        };
+        match self.tree.try_lock() {
+            Ok(mut tree) => {
+                let whole = tree.settle(self, &wanted);
+                self.behind.store(!whole, Ordering::Relaxed);
+            }
+            // A panic left it half done: what is laid stays, over void or the right pages.
+            Err(TryLockError::Poisoned(_)) => {}
+            // A main loop within the main loop: later.
+            Err(TryLockError::WouldBlock) => self.schedule(),
+        }
+    }
+
+    /// The containers of the device's BARs, null where there is none.
+    fn containers(&self) -> [*mut MemoryRegion; BARS as usize] {
+        let mut search = Search {
+            qemu: &self.qemu,
+            found: [ptr::null_mut(); BARS as usize],
+        };
+        // SAFETY: under the big lock; the path is a string; nobody asks whether it is ambiguous.
+        let device =
+            unsafe { (self.qemu.object_resolve_path)(self.device.as_ptr(), ptr::null_mut()) };
+        if !device.is_null() {
+            let opaque = ptr::from_mut(&mut search).cast();
+            // SAFETY: under the big lock; `container_of_bar` gets the `Search` that it expects, and changes
+            // no object.
+            unsafe { (self.qemu.object_child_foreach)(device, container_of_bar, opaque) };
+        }
+        search.found
+    }
+}
+
+impl Tree {
+    /// Makes the tree what is wanted; `false` if something must wait for its BAR. Under the big lock.
+    fn settle(&mut self, regions: &Regions, wanted: &[Range]) -> bool {
+        let qemu = &regions.qemu;
+        for alias in &mut self.aliases {
+            // SAFETY: the alias is ours and initialised.
+            if alias.laid.is_some() && !unsafe { (qemu.memory_region_is_mapped)(alias.region) } {
+                alias.laid = None;
+            }
+        }
+        let containers = match wanted {
+            [] => [ptr::null_mut(); BARS as usize],
+            _ => regions.containers(),
+        };
+        let fits = |&range: &Range| {
+            let container = containers.get(range.bar() as usize).copied()?;
+            // SAFETY: a container was found a moment ago, and the lock has been held since.
+            let size =
+                (!container.is_null()).then(|| unsafe { (qemu.memory_region_size)(container) });
+            (range.end() <= size?).then_some((container, range))
+        };
+        let places: Vec<Place> = wanted.iter().filter_map(fits).collect();
+        let whole = places.len() == wanted.len();
+        let laid: Vec<Place> = self.aliases.iter().filter_map(|alias| alias.laid).collect();
+        let new: Vec<&Place> = places
+            .iter()
+            .filter(|place| !laid.contains(place))
+            .collect();
+        let gone = |place: &Place| !places.contains(place);
+        if new.is_empty() && !laid.iter().any(gone) {
+            return whole;
+        }
+        let free = self.aliases.iter();
+        let free = free.filter(|alias| alias.laid.as_ref().is_none_or(gone));
+        for _ in free.count()..new.len() {
+            self.make_alias(regions);
+        }
+
+        // SAFETY: under the big lock, and closed below.
+        unsafe { (qemu.memory_region_transaction_begin)() };
+        for alias in &mut self.aliases {
+            if let Some((container, _)) = alias.laid.take_if(|place| gone(place)) {
+                // SAFETY: the alias is mapped, so the container that it was laid in is still there.
+                unsafe { (qemu.memory_region_del_subregion)(container, alias.region) };
+            }
+        }
+        let free = self.aliases.iter_mut().filter(|alias| alias.laid.is_none());
+        for (alias, &&(container, range)) in free.zip(&new) {
+            // SAFETY: the alias is ours, initialised as one of the arena's region, and in no container; what
+            // it shows lies within the arena, and the container was found under this same lock.
+            unsafe {
+                (qemu.memory_region_set_size)(alias.region, range.len());
+                (qemu.memory_region_set_alias_offset)(alias.region, Arena::offset(range));
+                (qemu.memory_region_add_subregion_overlap)(
+                    container,
+                    range.start(),
+                    alias.region,
+                    PRIORITY,
+                );
+            }
+            alias.laid = Some((container, range));
+        }
+        // SAFETY: begun above.
+        unsafe { (qemu.memory_region_transaction_commit)() };
+        whole
+    }
+
+    /// One more alias, of the arena's region, which the first one makes as well.
+    fn make_alias(&mut self, regions: &Regions) {
+        let qemu = &regions.qemu;
+        // QEMU's allocation, since only QEMU knows the size; initialising makes it anew in place. It is never
+        // given back.
+        // SAFETY: under the big lock; the type is QEMU's own.
+        let new = || unsafe { (qemu.object_new)(MEMORY_REGION.as_ptr()) }.cast::<MemoryRegion>();
+        if self.memory.is_null() {
+            self.memory = new();
+            // Device memory: vfio's listener takes it for another device's BAR, so that a failure to announce
+            // it to a device is no end of the world; and no DMA is done to it but byte by byte.
+            // SAFETY: a new object of the right type; no owner, so it is never freed; the arena is as long
+            // as said and stays for ever.
+            unsafe {
+                (qemu.memory_region_init_ram_device_ptr)(
+                    self.memory,
+                    ptr::null_mut(),
+                    c"spider-windows".as_ptr(),
+                    arena::SIZE,
+                    regions.arena.as_ptr(),
+                );
+            }
+        }
+        let region = new();
+        // SAFETY: a new object of the right type; no owner; the arena's region was just made, or before.
+        unsafe {
+            (qemu.memory_region_init_alias)(
+                region,
+                ptr::null_mut(),
+                c"spider-window".as_ptr(),
+                self.memory,
+                0,
+                PAGE_SIZE,
+            );
+        }
+        self.aliases.push(Alias { region, laid: None });
+    }
+}
+
+/// What [`container_of_bar`] has found.
+struct Search<'a> {
+    qemu: &'a Qemu,
+    found: [*mut MemoryRegion; BARS as usize],
+}
+
+/// Looks whether a child of the device is the container of a BAR; vfio-pci calls them "… base BAR n".
+///
+/// # Safety
+/// `child` is an object, `opaque` a [`Search`], and the big lock is held.
+unsafe extern "C" fn container_of_bar(child: *mut Object, opaque: *mut c_void) -> c_int {
+    // SAFETY: as the caller vouches; nobody else uses it meanwhile.
+    let search = unsafe { &mut *opaque.cast::<Search>() };
+    // SAFETY: an object and a type's name.
+    let region = unsafe { (search.qemu.object_dynamic_cast)(child, MEMORY_REGION.as_ptr()) };
+    let region = region.cast::<MemoryRegion>();
+    if !region.is_null() {
+        // SAFETY: a memory region; its name is a string that lives as long.
+        let name = unsafe { CStr::from_ptr((search.qemu.memory_region_name)(region)) };
+        if let Some(bar) = bar_of(name.to_bytes()) {
+            if let Some(found) = search.found.get_mut(bar) {
+                *found = region;
+            }
+        }
+    }
+    GO_ON
+}
+
+/// The number at the end of "… base BAR n".
+fn bar_of(name: &[u8]) -> Option<usize> {
+    let (&digit, rest) = name.split_last()?;
+    rest.ends_with(b" base BAR ").then_some(())?;
+    digit.is_ascii_digit().then(|| usize::from(digit - b'0'))
+}
+
+/// The bottom half.
+///
+/// # Safety
+/// `opaque` is a `&'static Regions`.
+unsafe extern "C" fn bottom_half(opaque: *mut c_void) {
+    // SAFETY: as the caller vouches.
+    let regions = unsafe { &*opaque.cast::<Regions>() };
+    // No unwinding into QEMU.
+    if catch_unwind(AssertUnwindSafe(|| regions.settle())).is_err() {
+        report("a fault of this library: windows stay as they are");
+    }
+}
+
+#[cfg(test)]
+mod tests;
