@@ -13,10 +13,10 @@ build=${image%/arch/arm64/boot/Image}
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cp -r abi guest-common guest-ep "$work"
+cp -r abi guest-common guest-ep guest-rc "$work"
 rm -rf "$work/guest-common/agent"
 
-find guest-ep guest-common/kernel -name '*.rs' -exec \
+find guest-ep guest-rc guest-common/kernel -name '*.rs' -exec \
     images/enter "$toolbox" -- rustfmt --check --edition 2021 {} +
 for kbuild in "$work"/guest-*/*/Kbuild; do
     images/enter "$toolbox" -- \

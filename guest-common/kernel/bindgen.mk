@@ -5,20 +5,26 @@
 # In a module's Kbuild, after the object is named:
 #   bindgen-headers := linux/of_platform.h …       what to bind: only what these files declare
 #   bindgen-objects := main.o …                    the Rust objects that mount bindings.rs
+#   bindgen-helpers := dmaengine …                 of helpers/: inline functions, made callable as
+#                                                  rust_helper_…; then link bindings_helpers.o
 #   include $(src)/../../guest-common/kernel/bindgen.mk
 #
 # Types that the kernel crate has are taken from it, so both sets of bindings mix. Its headers come
 # first: else a forward declaration in one of ours would count as a type of ours.
 
+bindgen-helper-files := $(foreach h,$(bindgen-helpers), \
+	$(abspath $(src)/../../guest-common/kernel/helpers/$(h).c))
+
 quiet_cmd_bindgen = BINDGEN $@
       cmd_bindgen = \
 	printf '\#include "%s"\n' $(srctree)/rust/bindings/bindings_helper.h \
-		$(bindgen-headers) > $(@:.rs=.h); \
+		$(bindgen-headers) $(bindgen-helper-files) > $(@:.rs=.h); \
 	$(BINDGEN) $(@:.rs=.h) $(shell grep -Ev '^\#|^$$' $(srctree)/rust/bindgen_parameters) \
 		--rust-target 1.85 --use-core --ctypes-prefix ffi --with-derive-default \
 		--no-layout-tests --no-debug '.*' --enable-function-attribute-detection \
 		--no-recursive-allowlist \
 		$(foreach h,$(bindgen-headers),--allowlist-file '.*/include/$(h)') \
+		$(if $(bindgen-helpers),--allowlist-function 'rust_helper_.*') \
 		-o $@ -- $(bindgen-c-flags) -w -fno-builtin -D__BINDGEN__ -DMODULE
 
 # libclang knows few of gcc's flags: of those only what shapes declarations.
@@ -37,3 +43,12 @@ targets += bindings_generated.rs
 bindgen-objects := $(addprefix $(obj)/,$(bindgen-objects))
 $(bindgen-objects): $(obj)/bindings_generated.rs
 $(bindgen-objects): export BINDINGS_GENERATED := $(abspath $(obj)/bindings_generated.rs)
+
+# Nobody but Rust calls the helpers, so no header declares them.
+quiet_cmd_helpers = GEN     $@
+      cmd_helpers = printf '\#include "%s"\n' $(bindgen-helper-files) > $@
+
+$(obj)/bindings_helpers.c: FORCE
+	$(call if_changed,helpers)
+targets += bindings_helpers.c
+CFLAGS_bindings_helpers.o := -Wno-missing-prototypes

@@ -8,12 +8,7 @@
 
 use core::{mem, ptr};
 
-use kernel::{
-    bindings,
-    device::{Bound, Core},
-    pci,
-    prelude::*,
-};
+use kernel::{bindings, device::Bound, pci, prelude::*};
 
 use crate::of::Node;
 
@@ -69,23 +64,4 @@ pub(crate) fn bus_address(pdev: &pci::Device<Bound>, bar: u8) -> Result<u64> {
         );
     }
     Ok(region.start)
-}
-
-/// A device whose memory is decoded and which may write to memory; dropped, it is disabled again.
-pub(crate) struct Enabled<'a>(&'a pci::Device<Bound>);
-
-impl<'a> Enabled<'a> {
-    /// Enables the device's BARs and bus mastering.
-    pub(crate) fn new(pdev: &'a pci::Device<Core<'_>>) -> Result<Self> {
-        pdev.enable_device_mem()?;
-        pdev.set_master();
-        Ok(Self(pdev))
-    }
-}
-
-impl Drop for Enabled<'_> {
-    fn drop(&mut self) {
-        // SAFETY: The device is valid and was enabled by us once.
-        unsafe { bindings::pci_disable_device(raw(self.0)) };
-    }
 }

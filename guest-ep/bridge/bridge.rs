@@ -25,13 +25,15 @@ mod irq_domain;
 mod of;
 #[path = "../../guest-common/kernel/pci_device.rs"]
 mod pci_device;
+#[path = "../../guest-common/kernel/pci_enabled.rs"]
+mod pci_enabled;
 #[allow(dead_code, unreachable_pub)] // the crate `abi` serves others as well
 #[path = "../../abi/src/spider.rs"]
 mod spider;
 
 use irq_domain::Forward;
 use of::{Children, DeviceNode, NewNode, Overlay};
-use pci_device::Enabled;
+use pci_enabled::Enabled;
 use spider::ep_face;
 
 /// `phys.hi` of a PCI address: 32-bit memory, not relocatable (IEEE 1275 PCI bus binding, 2.2.1.1).

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A channel, memory for it, and its last transfers.
+
+use core::ops::Range;
+
+use kernel::{dma::Coherent, fmt, io::io_project, io::Io, prelude::*, sync::Arc, time::Msecs};
+
+use crate::{
+    dmaengine::{Channel, Config, DeviceAddress, Direction, Outcome, ScatterList, Transfer},
+    pattern::{self, Random, BACKGROUND},
+};
+
+/// Bytes of a channel's memory.
+const MEMORY: usize = 1 << 20;
+
+/// Most bytes between two pieces.
+const LONGEST_GAP: usize = 31;
+
+/// Pieces of memory that have the bytes of a stream in their order, wherever each lies.
+struct Pieces {
+    pieces: KVVec<Range<usize>>,
+    seed: u32,
+}
+
+impl Pieces {
+    /// `count` pieces of 1 to `longest` bytes; fails with `ENOSPC` if they have no place in a
+    /// channel's memory.
+    fn new(count: usize, longest: usize, seed: u32) -> Result<Self> {
+        if count == 0 || longest == 0 || longest > MEMORY {
+            return Err(EINVAL);
+        }
+        let mut random = Random::new(seed);
+        let mut pieces = KVVec::new();
+        let mut at = 0;
+        for _ in 0..count {
+            let start = at + random.up_to(LONGEST_GAP);
+            at = start + random.up_to(longest);
+            if at > MEMORY {
+                return Err(ENOSPC);
+            }
+            pieces.push(start..at, GFP_KERNEL)?;
+        }
+        for last in (1..count).rev() {
+            pieces.swap(last, random.up_to(last + 1) - 1);
+        }
+        Ok(Self { pieces, seed })
+    }
+
+    /// Each piece, and where in the stream it begins.
+    fn iter(&self) -> impl Iterator<Item = (Range<usize>, usize)> + '_ {
+        self.pieces.iter().scan(0, |position, piece| {
+            let at = *position;
+            *position += piece.len();
+            Some((piece.clone(), at))
+        })
+    }
+
+    fn fill(&self, memory: &Coherent<[u8]>) -> Result {
+        for (piece, at) in self.iter() {
+            let start = piece.start;
+            pattern::fill(memory, piece, |offset| {
+                pattern::byte(self.seed, at + offset - start)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Where `memory` is not as it should be, if anywhere.
+    fn difference(&self, memory: &Coherent<[u8]>) -> Result<Option<(usize, u8)>> {
+        for (piece, at) in self.iter() {
+            let start = piece.start;
+            let found = pattern::difference(memory, piece, |offset| {
+                pattern::byte(self.seed, at + offset - start)
+            })?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+
+        let mut sorted = KVVec::new();
+        sorted.extend_from_slice(&self.pieces, GFP_KERNEL)?;
+        sorted.sort_unstable_by_key(|piece| piece.start);
+        let mut end = 0;
+        for piece in sorted {
+            let found = pattern::difference(memory, end..piece.start, |_| BACKGROUND)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            end = piece.end;
+        }
+        pattern::difference(memory, end..MEMORY, |_| BACKGROUND)
+    }
+}
+
+/// A channel and what it is made to do.
+pub(crate) struct Slot {
+    pub(crate) channel: Channel,
+    direction: Direction,
+    memory: Arc<Coherent<[u8]>>,
+    pieces: Option<Pieces>,
+    transfers: KVVec<Transfer>,
+}
+
+impl Slot {
+    pub(crate) fn new(channel: Channel) -> Result<Self> {
+        let memory = Coherent::<u8>::zeroed_slice(channel.engine(), MEMORY, GFP_KERNEL)?;
+        let direction = if channel.capabilities()?.moves(Direction::MemToDev) {
+            Direction::MemToDev
+        } else {
+            Direction::DevToMem
+        };
+        Ok(Self {
+            channel,
+            direction,
+            memory: Arc::new(memory, GFP_KERNEL)?,
+            pieces: None,
+            transfers: KVVec::new(),
+        })
+    }
+
+    /// Starts a transfer, `times` over; fails with `EBUSY` if one has not ended.
+    pub(crate) fn start(
+        &mut self,
+        address: DeviceAddress,
+        count: usize,
+        longest: usize,
+        seed: u32,
+        times: usize,
+    ) -> Result {
+        if self
+            .transfers
+            .iter()
+            .any(|transfer| transfer.outcome().is_none())
+        {
+            return Err(EBUSY);
+        }
+        let pieces = Pieces::new(count, longest, seed)?;
+        pattern::fill(&self.memory, 0..MEMORY, |_| BACKGROUND)?;
+        if self.direction == Direction::MemToDev {
+            pieces.fill(&self.memory)?;
+        }
+
+        self.transfers.clear();
+        self.channel
+            .configure(self.direction, &Config { address, width: 4 })?;
+        for _ in 0..times {
+            let list = ScatterList::new(self.memory.clone(), &pieces.pieces)?;
+            let transfer = self.channel.prepare(list, self.direction)?.submit(None)?;
+            self.transfers.push(transfer, GFP_KERNEL)?;
+        }
+        self.pieces = Some(pieces);
+        self.channel.issue_pending();
+        Ok(())
+    }
+
+    /// The last transfers; fails with `ENOENT` if there was none.
+    pub(crate) fn transfers(&self) -> Result<KVVec<Transfer>> {
+        let mut transfers = KVVec::new();
+        transfers.extend_from_slice(&self.transfers, GFP_KERNEL)?;
+        if transfers.is_empty() {
+            return Err(ENOENT);
+        }
+        Ok(transfers)
+    }
+
+    /// Fails with `EBADMSG` if the pieces of the last transfers have not what was moved, or there is
+    /// something around them.
+    pub(crate) fn check(&self) -> Result {
+        let pieces = self.pieces.as_ref().ok_or(ENOENT)?;
+        let Some((offset, byte)) = pieces.difference(&self.memory)? else {
+            return Ok(());
+        };
+        pr_err!(
+            "{}: at {:#x}: {:#04x} is wrong\n",
+            self.channel.name(),
+            offset,
+            byte
+        );
+        Err(EBADMSG)
+    }
+
+    /// Writes a word to the channel's memory.
+    pub(crate) fn write(&self, offset: usize, word: u64) -> Result {
+        let end = offset.checked_add(size_of::<u64>()).ok_or(EINVAL)?;
+        io_project!(*self.memory, [try: offset..end]).copy_from_slice(&word.to_le_bytes());
+        Ok(())
+    }
+}
+
+impl Slot {
+    /// A line about the channel, without its end.
+    pub(crate) fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let direction = match self.direction {
+            Direction::MemToDev => "write",
+            Direction::DevToMem => "read",
+        };
+        let ended = self
+            .transfers
+            .iter()
+            .filter(|transfer| transfer.outcome().is_some());
+        let bytes = self
+            .transfers
+            .first()
+            .map_or(0, |transfer| transfer.list().bytes());
+        f.write_fmt(fmt!("{} ", self.channel.name()))?;
+        write!(
+            f,
+            "{direction} memory={:#x} bytes={bytes} ended={}/{}",
+            self.memory.dma_address(),
+            ended.count(),
+            self.transfers.len()
+        )?;
+
+        let running = |transfer: &&Transfer| transfer.outcome().is_none();
+        let Some(transfer) = self.transfers.iter().find(running) else {
+            return match self.transfers.last().and_then(Transfer::outcome) {
+                Some(outcome) => write!(f, " {outcome:?}"),
+                None => write!(f, " Idle"),
+            };
+        };
+        write!(f, " {:?}", self.channel.progress(transfer))
+    }
+}
+
+/// Waits until all have ended; fails with `ETIMEDOUT` if they have not after `limit`, and with `EIO`
+/// if one has not moved all.
+pub(crate) fn wait(transfers: &[Transfer], limit: Msecs) -> Result {
+    let Some(last) = transfers.last() else {
+        return Ok(());
+    };
+    last.wait(limit)?;
+    for (index, transfer) in transfers.iter().enumerate() {
+        let outcome = transfer.outcome().ok_or(ETIMEDOUT)?;
+        if outcome != Outcome::Complete {
+            pr_err!(
+                "transfer {} of {}: {:?}, {} bytes left\n",
+                index + 1,
+                transfers.len(),
+                outcome,
+                transfer.residue()
+            );
+            return Err(EIO);
+        }
+    }
+    Ok(())
+}
