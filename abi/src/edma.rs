@@ -180,11 +180,19 @@ pub const DOORBELL_STOP: Field = Field::bit(31);
 pub const DONE: Field = Field::bits(7, 0);
 /// Status, mask and clear: abort bits, one per channel (`EDMA_V0_ABORT_INT_MASK`).
 pub const ABORT: Field = Field::bits(23, 16);
-/// Linked-list error enable of the local interrupt, one bit per channel
-/// (`EDMA_V0_LINKED_LIST_ERR_MASK`); `[23:16]` enable the remote one.
-pub const LINKED_LIST_ERR_LOCAL: Field = Field::bits(7, 0);
-/// Linked-list error enable of the remote interrupt.
-pub const LINKED_LIST_ERR_REMOTE: Field = Field::bits(23, 16);
+/// Linked-list error enable: the abort of a list raises the local interrupt, a bit per channel (databook
+/// `LLLAIE`).
+pub const LINKED_LIST_ERR_LOCAL: Field = Field::bits(23, 16);
+/// Linked-list error enable: the abort of a list sends a message (databook `LLRAIE`). These are the bits
+/// that the stock driver sets (`EDMA_V0_LINKED_LIST_ERR_MASK`).
+pub const LINKED_LIST_ERR_REMOTE: Field = Field::bits(7, 0);
+/// Error status, low: the endpoint's memory gave an error, a bit per channel (databook
+/// `APP_READ_ERR_DETECT` of the write engine, `APP_WR_ERR_DETECT` of the read engine).
+pub const APPLICATION_ERROR: Field = Field::bits(7, 0);
+/// Error status, low: an element could not be fetched (databook `LINKLIST_ELEMENT_FETCH_ERR_DETECT`).
+pub const LIST_FETCH_ERROR: Field = Field::bits(23, 16);
+/// Error status of the read engine, high: the RC did not support a request (databook `UNSUPPORTED_REQ`).
+pub const UNSUPPORTED_REQUEST: Field = Field::bits(7, 0);
 /// Message data of an even channel (`EDMA_V0_CH_EVEN_MSI_DATA_MASK`).
 pub const IMWR_DATA_EVEN: Field = Field::bits(15, 0);
 /// Message data of an odd channel (`EDMA_V0_CH_ODD_MSI_DATA_MASK`).

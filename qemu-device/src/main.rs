@@ -86,6 +86,7 @@ fn main() -> Result<()> {
             .serve_windows(listener)
             .context("no thread to serve windows")?;
     }
+    machine.serve_dma().context("no thread for the eDMA")?;
     serve_ep(bind(&ep_path)?, machine.clone())?;
     control::spawn(bind(&control_path)?, machine, events).context("no thread to serve control")?;
     log::info!("listening in {}", arguments.dir.display());

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The eDMA's registers, its interrupt line and interrupt emulation, before there is an engine.
+//! The eDMA's registers, its interrupt line and interrupt emulation; what it moves is in
+//! `silicon_edma_engine`.
 
 mod silicon_common;
 
@@ -158,15 +159,20 @@ fn the_app_window_gates_the_line() {
 }
 
 #[test]
-fn doorbells_are_counted_until_there_is_an_engine() {
+fn a_doorbell_is_heard_by_a_channel_of_an_enabled_engine() {
     let mut board = board();
     board.writel(spider::DMA, edma::WRITE.doorbell, 2);
     board.writel(spider::DMA, edma::WRITE.doorbell, 1 << 31 | 2);
+    board.writel(spider::DMA, edma::WRITE.engine_enable, 1);
+    board.writel(spider::DMA, edma::WRITE.doorbell, 5);
+    assert!(board.take_effects().is_empty());
+    board.writel(spider::DMA, edma::WRITE.doorbell, 2);
+    assert_eq!(board.take_effects(), [Effect::DmaReady]);
     let tree = board.controller.inspect();
-    assert_eq!(tree["edma"]["write"]["doorbells"], 2);
+    let write = &tree["edma"]["write"];
+    assert_eq!(write["doorbells"], 4);
+    assert_eq!(write["unheard_doorbells"], 3);
+    assert_eq!(write["channels"][2]["status"], "running");
     assert_eq!(tree["edma"]["read"]["doorbells"], 0);
-    assert_eq!(
-        tree["edma"]["write"]["channels"].as_array().map(Vec::len),
-        Some(4)
-    );
+    assert_eq!(write["channels"].as_array().map(Vec::len), Some(4));
 }

@@ -97,7 +97,9 @@ proptest! {
                         prop_assert!(up, "{:?}: down twice", action);
                         up = false;
                     }
-                    Effect::EpInterrupt => {}
+                    Effect::EpInterrupt
+                    | Effect::DmaReady
+                    | Effect::DmaMessage { .. } => {}
                 }
             }
             prop_assert_eq!(controller.link_up(), up, "{:?}", action);

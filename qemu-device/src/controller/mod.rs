@@ -254,7 +254,7 @@ impl Controller {
             spider::DBI => self.dbi.write(at, write, Side::Ep),
             spider::DBI2 => self.dbi.write_mask(at, write),
             spider::ATU => self.iatu.write(at, write).map(|moved| rerouted = moved),
-            spider::DMA => self.edma.write(at, write).map(|edge| again = edge),
+            spider::DMA => self.edma.write(at, write, effects).map(|edge| again = edge),
             spider::APP => self.app.write(at, write),
             spider::PHY => self.phy.write(at, write),
             _ => None,
@@ -284,6 +284,7 @@ impl Controller {
             effects.push(Effect::LinkUp);
         } else {
             self.dbi.link_lost();
+            self.dma_link_lost(effects);
             effects.push(Effect::LinkDown);
         }
     }

@@ -7,6 +7,7 @@
 //! address an access means, never while they touch RAM or a socket.
 
 mod access;
+mod dma;
 mod ep_port;
 mod link;
 mod rc_port;
@@ -68,6 +69,7 @@ pub struct Machine {
     rc: RwLock<Option<Plugged>>,
     windows: windows::Windows,
     rc_socket: RcSocket,
+    dma: dma::Dma,
     events: Arc<Events>,
 }
 
@@ -83,6 +85,7 @@ impl Machine {
             rc: RwLock::new(None),
             windows: windows::Windows::default(),
             rc_socket,
+            dma: dma::Dma::default(),
             events,
         })
     }
@@ -153,8 +156,8 @@ impl Machine {
         for effect in effects {
             match effect {
                 Effect::LinkUp | Effect::LinkDown => self.follow_link(),
-                // Nobody does the eDMA's jobs yet.
-                Effect::DmaReady | Effect::DmaMessage { .. } => {}
+                Effect::DmaReady => self.dma.wake(),
+                Effect::DmaMessage { address, data } => self.dma_message(address, data),
                 Effect::EpInterrupt => {
                     if let Some(ep) = self.ep() {
                         ep.interrupts.trigger(MSI_INDEX, 0);

@@ -8,6 +8,8 @@
 //! [`Controller::dma_next`]: crate::controller::Controller::dma_next
 //! [`Controller::dma_finish`]: crate::controller::Controller::dma_finish
 
+use std::fmt;
+
 use super::Direction;
 use crate::controller::Reason;
 
@@ -33,6 +35,16 @@ pub struct Ticket {
     pub channel: u8,
     /// Which of the channel's runs.
     pub(super) generation: u64,
+}
+
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let direction = match self.direction {
+            Direction::Write => "write",
+            Direction::Read => "read",
+        };
+        write!(f, "eDMA {direction} channel {}", self.channel)
+    }
 }
 
 /// A range to move. Which way it goes is the job's direction.

@@ -2,7 +2,8 @@
 //! A shared file in this process's address space, for a guest that uses it at the same time.
 //!
 //! No reference to that memory is ever made: Rust would assume that nobody else changes it. Every
-//! access is a volatile load or store of a width the CPU does in one piece.
+//! access is a volatile load or store of a width the CPU does in one piece, or a copy by the C library
+//! between two such mappings.
 
 use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -64,8 +65,8 @@ pub(super) struct Mapping {
 
 // SAFETY: a mapping belongs to the process, not to a thread.
 unsafe impl Send for Mapping {}
-// SAFETY: nothing is reached but through `load` and `store`, whose accesses are volatile and as such
-// as good beside another thread's as they are beside the guest's.
+// SAFETY: nothing is reached but through `load`, `store` and `copy`, whose accesses are as good beside
+// another thread's as they are beside the guest's.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
@@ -209,6 +210,28 @@ impl Mapping {
             }
         }
     }
+
+    /// Copies `len` bytes from `offset` to `target_offset` of `target`, which may be the same file. A word
+    /// of up to 8 bytes that is naturally aligned on both sides does not tear.
+    pub fn copy(&self, offset: usize, target: &Self, target_offset: usize, len: usize) {
+        let from = self.at(offset, len);
+        let to = target.at(target_offset, len);
+        // SAFETY: both ranges lie in mappings that live as long as the borrows, as `at` has checked, and
+        // may overlap. No Rust reference to either exists, so that the guests change them at the same time
+        // breaks no promise to the compiler: the copy is done by code that it does not see.
+        unsafe { copy_opaquely(to, from, len) };
+    }
+}
+
+/// memmove(3) where the compiler cannot look: it must neither reason about memory that the guests change
+/// nor replace the copy by one of its own.
+///
+/// # Safety
+/// As memmove(3): `len` bytes can be read at `from` and written at `to`.
+#[inline(never)]
+unsafe fn copy_opaquely(to: *mut u8, from: *const u8, len: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { libc::memmove(to.cast(), from.cast(), len) };
 }
 
 impl Drop for Mapping {

@@ -6,6 +6,7 @@
 //! can be unmapped, and cannot be accessed. `DMA_READ` and `DMA_WRITE` to the client are no way round:
 //! QEMU serves them under its big lock, which the vCPU that waits for our reply holds.
 
+mod copy;
 mod mapping;
 mod share;
 
@@ -19,6 +20,7 @@ use thiserror::Error;
 use vfio_bindings::bindings::vfio::{VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE};
 
 use super::wire;
+pub use copy::{Copier, CopyError, Side};
 pub use mapping::MapFileError;
 use mapping::Mapping;
 pub use share::{Share, MAX_FILES};

@@ -47,7 +47,7 @@ fn request(address: u64, size: u64) -> wire::DmaMap {
     }
 }
 
-fn table(maps: &[(u64, u64)]) -> DmaTable {
+pub(super) fn table(maps: &[(u64, u64)]) -> DmaTable {
     let table = DmaTable::new();
     for &(address, size) in maps {
         table.map(&request(address, size), Some(ram(size))).unwrap();
