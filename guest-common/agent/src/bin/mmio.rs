@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! What an access to a mapped PCI resource costs, for the benchmarks.
+//! Accesses to a mapped PCI resource, for tests, and what they cost, for the benchmarks.
+//!
+//! `mmio peek FILE OFFSET` prints a register of 32 bits, `mmio poke FILE OFFSET VALUE` writes one.
 //!
 //! `mmio read|write FILE OFFSET COUNT`: single accesses of 32 bits to the BAR in sysfs that is FILE
 //! (`/sys/bus/pci/devices/…/resourceN`).
@@ -55,9 +57,12 @@ fn copy(bar: &Bar, offset: usize, size: usize, time: Duration) {
 }
 
 fn run() -> Result<(), String> {
-    let usage = "usage: mmio read|write FILE OFFSET COUNT, or mmio copy FILE OFFSET SIZE SECONDS";
+    let usage = "usage: mmio read|write FILE OFFSET COUNT, mmio copy FILE OFFSET SIZE SECONDS, \
+                 mmio peek FILE OFFSET, or mmio poke FILE OFFSET VALUE";
     let arguments: Vec<String> = env::args().skip(1).collect();
+    let one = String::from("1");
     let (operation, path, offset, count, seconds) = match &arguments[..] {
+        [operation, path, offset] if operation == "peek" => (operation, path, offset, &one, None),
         [operation, path, offset, count] => (operation, path, offset, count, None),
         [operation, path, offset, count, seconds] if operation == "copy" => {
             (operation, path, offset, count, Some(seconds))
@@ -69,12 +74,17 @@ fn run() -> Result<(), String> {
         digits.map_or_else(|| text.parse(), |digits| usize::from_str_radix(digits, 16))
     };
     let offset = number(offset).map_err(|_| usage)?;
-    let count = number(count).ok().filter(|&count| count > 0).ok_or(usage)?;
+    let count = number(count).map_err(|_| usage)?;
+    if count == 0 && operation != "poke" {
+        return Err(usage.into());
+    }
     let bar = Bar::map(path)?;
     if offset % 4 != 0 || offset >= bar.len() {
         return Err(format!("{offset:#x} is no register of this BAR"));
     }
     match operation.as_str() {
+        "peek" => println!("{:#x}", bar.read32(offset)),
+        "poke" => bar.write32(offset, u32::try_from(count).map_err(|_| usage)?),
         "read" => {
             let mut times: Vec<u128> = (0..count)
                 .map(|_| {
