@@ -2,7 +2,7 @@
 #
 # The front door. Each target makes what is missing, once, under ~/.cache/spider-pair (README.md says more).
 #
-#   make run-pair [FUNCTION=none|epf-test] [ARGS='…']   boot both guests, a shell on the RC
+#   make run-pair [FUNCTION=none|epf-test|vntb] [NET=1] [ARGS='…']   boot both guests, a shell on the RC
 #   make test [ARGS='epf.* --junit out.xml …']          unit tests, then the boot-and-transfer suite in KTAP
 #   make gdb-ep, make gdb-rc [ARGS='-batch -ex bt']     gdb on a running guest (run it with KERNEL_VARIANT=gdb)
 #   make bench                                          the figures, as ratios within one run
@@ -21,7 +21,7 @@ endef
 
 run-pair:
 	@$(build)
-	@$(PAIR) run --function $(FUNCTION) $(ARGS)
+	@$(PAIR) run --function $(FUNCTION) $(if $(filter-out 0,$(NET)),--net) $(ARGS)
 
 test: unit-test suite
 

@@ -1,6 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 OR MIT
-# The kernel's pci-epf-test as 1912:0031 with 32 MSIs, bound to the one controller; then the link is started.
+# The kernel's pci-epf-test, bound to the one controller; then the link is started.
+#
+# usage: epf-test.sh ATTRIBUTE=VALUE…
 set -eu
 
 configfs=/sys/kernel/config/pci_ep
@@ -9,8 +11,8 @@ controller=$(echo $configfs/controllers/*.pcie-ep)
 
 function=$configfs/functions/pci_epf_test/func1
 mkdir "$function"
-echo 0x1912 >"$function/vendorid"
-echo 0x0031 >"$function/deviceid"
-echo 32 >"$function/msi_interrupts"
+for setting in "$@"; do
+    echo "${setting#*=}" >"$function/${setting%%=*}" || { echo "configfs does not take $setting" >&2; exit 1; }
+done
 ln -s "$function" "$controller/"
 echo 1 >"$controller/start"

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The command line.
 
-use crate::function::Function;
+use crate::function::{Function, Setting};
+use crate::net;
 use crate::options::{Debug, Edma, Options, Windows};
 use crate::run;
 use crate::side::{Side, Sides};
@@ -124,6 +125,17 @@ pub struct BootArgs {
     /// What the EP sets up before link-up; `none` leaves configfs to you.
     #[arg(long, value_enum, default_value_t, env = "SPIDER_PAIR_FUNCTION")]
     pub function: Function,
+    /// What the function is set up with, such as db_count=8 (may be repeated; an unknown NAME is answered with all of them).
+    #[arg(
+        long = "function-opt",
+        value_name = "NAME=VALUE",
+        env = "SPIDER_PAIR_FUNCTION_OPT",
+        value_delimiter = ','
+    )]
+    pub settings: Vec<Setting>,
+    /// Bring a network up between the guests, over the function (vntb).
+    #[arg(long, env = "SPIDER_PAIR_NET", value_parser = clap::builder::FalseyValueParser::new())]
+    pub net: bool,
     /// Both guests' kernel: a source tree, a build directory or an Image.
     #[arg(long, value_name = "PATH", env = "SPIDER_PAIR_KERNEL")]
     pub kernel: Option<PathBuf>,
@@ -319,8 +331,17 @@ impl BootArgs {
             Side::Ep => (&self.ep_kernel, &self.append_ep),
             Side::Rc => (&self.rc_kernel, &self.append_rc),
         };
+        let recipe = self.function.recipe();
+        recipe
+            .arguments(&self.settings)
+            .map_err(|error| Failure::harness(format!("--function-opt: {error}")))?;
+        if self.net {
+            net::check(recipe)?;
+        }
         Ok(Options {
             function: self.function,
+            settings: self.settings.clone(),
+            net: self.net,
             kernel: Sides::from_fn(|side| own(side).0.clone().or(self.kernel.clone())),
             kernel_variant: match self.kernel_variant {
                 Variant::Plain => images::KernelVariant::Plain,

@@ -3,6 +3,7 @@
 
 use crate::artefacts::Artefacts;
 use crate::guest::layer::{module_tree, Initramfs, LayerError};
+use crate::net;
 use crate::options::Options;
 use crate::side::Side;
 use crate::status::Failure;
@@ -16,6 +17,11 @@ const FUNCTIONS: &str = "/usr/local/share/spider-pair/functions";
 
 /// Where the guest finds the programs that measure and test.
 const PROGRAMS: &str = "/usr/local/bin";
+
+/// Where the guest has a script of its function.
+pub fn script_path(name: &str) -> String {
+    format!("{FUNCTIONS}/{name}")
+}
 
 /// Writes this side's initramfs to `path`; `scratch` takes its module tree meanwhile.
 ///
@@ -49,7 +55,10 @@ pub fn initramfs(
         let programs = artefacts.agent.with_file_name("bin");
         initramfs.tree(Path::new(PROGRAMS), &programs)?;
         if let (Side::Ep, Some(script)) = (side, recipe.setup) {
-            initramfs.file(format!("{FUNCTIONS}/{}.sh", recipe.name), script, 0o755)?;
+            initramfs.file(script_path(&format!("{}.sh", recipe.name)), script, 0o755)?;
+        }
+        if let Some(script) = recipe.net {
+            initramfs.file(script_path(net::SCRIPT), script, 0o755)?;
         }
         for directory in &options.overlay[side] {
             initramfs.overlay(directory)?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What a pair is booted with.
 
-use crate::function::Function;
+use crate::function::{Function, Setting};
 use crate::side::{Side, Sides};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -55,6 +55,10 @@ pub enum Windows {
 pub struct Options {
     /// What the EP sets up before link-up.
     pub function: Function,
+    /// What the function is set up with, where it is not the function's own default.
+    pub settings: Vec<Setting>,
+    /// Whether a network is brought up over the function.
+    pub net: bool,
     /// A user's kernels, in place of the project's own: a source tree, a build directory or an Image.
     pub kernel: Sides<Option<PathBuf>>,
     /// Which build of the project's own kernel.
@@ -85,6 +89,8 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             function: Function::EpfTest,
+            settings: vec![],
+            net: false,
             kernel: Sides::default(),
             kernel_variant: images::KernelVariant::Plain,
             overlay: Sides::default(),

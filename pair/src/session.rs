@@ -2,9 +2,12 @@
 //! A live pair.
 
 use crate::artefacts::Artefacts;
+use crate::compose;
 use crate::control;
+use crate::function::Recipe;
 use crate::guest::relay::Relay;
 use crate::guest::{Guest, GuestError, Output};
+use crate::net;
 use crate::options::Options;
 use crate::panic::watch_for_panic;
 use crate::plan::Plan;
@@ -253,8 +256,8 @@ impl Pair {
             let this = &*self;
             let ep = scope.spawn(move || -> Result<Vec<Phase>, Failure> {
                 let mut phases = vec![this.wait_agent(Side::Ep)?];
-                if let Some(script) = recipe.setup {
-                    this.set_up(recipe.name, script)?;
+                if recipe.setup.is_some() {
+                    this.set_up(recipe)?;
                     phases.push(this.reached("function set up on the EP"));
                     let limit = this.limit();
                     this.watch.wait("the link to come up", limit, |state| {
@@ -285,6 +288,10 @@ impl Pair {
             self.wait_function(self.limit())?;
             self.phase("function probed on the RC");
         }
+        if self.options.net {
+            let ends = net::bring_up(self, self.limit())?;
+            self.phase(&format!("network up: EP {}, RC {}", ends.ep, ends.rc));
+        }
         Ok(())
     }
 
@@ -299,9 +306,17 @@ impl Pair {
         Ok(self.reached(&format!("{} up", side.title())))
     }
 
-    fn set_up(&self, name: &str, script: &str) -> Result<(), Failure> {
+    fn set_up(&self, recipe: &Recipe) -> Result<(), Failure> {
+        let name = recipe.name;
+        let arguments = recipe
+            .arguments(&self.options.settings)
+            .map_err(Failure::harness)?;
+        let mut command = quote(&compose::script_path(&format!("{name}.sh")));
+        for argument in arguments {
+            command = command + " " + &quote(&argument);
+        }
         let output = self
-            .exec(Side::Ep, script, self.limit())
+            .exec(Side::Ep, &command, self.limit())
             .map_err(|failure| self.with_console(failure, Side::Ep))?;
         let status = output.exit.status();
         if status == 0 {
