@@ -221,6 +221,9 @@ fn windows_are_gone_before_anyone_hears_that_the_link_is() {
     while next()["up"] != true {}
     rc.config(0x04, 0x6);
     rc.fence();
+    // What it may not do itself, the EP can.
+    pair.register(spider::DBI, 0x04, 0x6);
+    pair.ep.fence();
     rc.map(RAM + RAM_SIZE, 0x1000, Some((&pair.rc_ram, 0)));
     assert_eq!(
         (ep_library.windows(), rc_library.windows()),
