@@ -233,6 +233,10 @@ fn the_embedded_doorbell_rings_through_a_bar() {
     // `dw_edma_v0_core_ack_emulated_irq`
     board.writel(spider::DMA, 0x58, 0);
     board.writel(spider::DMA, 0xac, 0);
+    assert!(
+        board.take_effects().is_empty(),
+        "one doorbell, one interrupt"
+    );
     assert!(!board.controller.ep_interrupt_line());
 }
 

@@ -120,6 +120,11 @@ impl Engine {
         false
     }
 
+    /// Any write to an `int_clear` deasserts an emulated interrupt.
+    pub fn end_emulation(&mut self) {
+        self.interrupts.emulated = false;
+    }
+
     /// A channel's register; the channel is built in.
     pub fn read_channel(&self, channel: usize, register: ChannelRegister) -> u32 {
         self.channels

@@ -25,7 +25,7 @@ pub struct Interrupts {
     pub status: u32,
     /// `int_mask`: keeps a status bit off the line, no more.
     pub mask: u32,
-    /// The line is asserted by a write to `int_status`, until any write to `int_clear`.
+    /// The line is asserted by a write to `int_status`, until any write to either direction's `int_clear`.
     pub emulated: bool,
     /// Interrupts emulated since power-on.
     pub emulations: u64,
@@ -53,7 +53,6 @@ impl Interrupts {
     /// `DMA_WRITE_ERR_STATUS_OFF`).
     pub fn clear(&mut self, write: Write) {
         let cleared = write.value & write.mask;
-        self.emulated = false;
         self.status &= !cleared;
         let channels = layout::ABORT.get(cleared);
         let everywhere = channels | channels << 8 | channels << 16 | channels << 24;

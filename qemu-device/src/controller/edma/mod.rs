@@ -21,7 +21,7 @@ use abi::edma as layout;
 use serde_json::{json, Value};
 
 use self::engine::Engine;
-use self::registers::{decode, Register};
+use self::registers::{decode, EngineRegister, Register};
 use super::access::Write;
 use super::Effects;
 
@@ -92,6 +92,13 @@ impl Edma {
             }
             Register::Ctrl => false,
             Register::Engine(direction, register) => {
+                if register == EngineRegister::IntClear {
+                    // Whichever direction's it is. Otherwise the first of the driver's two zeroes would
+                    // leave the line high, and the edge sent again for it would look like a second
+                    // doorbell (`dw_edma_v0_core_ack_emulated_irq`).
+                    self.write.end_emulation();
+                    self.read.end_emulation();
+                }
                 self.engine_mut(direction).write(register, write, effects)
             }
             Register::Channel(direction, channel, register) => {
