@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The eDMA against a reference model, without guests.
+
+mod model;
+mod script;
+#[path = "../silicon_common/mod.rs"]
+mod silicon_common;
+mod world;
+
+mod anything;
