@@ -3,7 +3,7 @@
 //!
 //! These are QEMU's internals: they have no stable form, and Debian ships no header for them, so their
 //! signatures are typed here, from QEMU 11.1's `include/system/memory.h`, `include/qom/object.h`,
-//! `include/block/aio.h` and the generated `qapi-types-control.h`. [`Qemu::find`] therefore refuses any
+//! `include/hw/pci/pci_host.h`, `include/system/cpus.h`, `include/block/aio.h` and the generated `qapi-types-control.h`. [`Qemu::find`] therefore refuses any
 //! other release than [`TESTED`], and one that lacks a name.
 
 use nix::libc;
@@ -94,6 +94,9 @@ functions! {
     fn object_child_foreach(*mut Object, Visitor, *mut c_void) -> c_int;
     fn object_dynamic_cast(*mut Object, *const c_char) -> *mut Object;
     fn object_new(*const c_char) -> *mut Object;
+    fn pause_all_vcpus();
+    fn resume_all_vcpus();
+    fn pci_host_config_read_common(*mut Object, u32, u32, u32) -> u32;
     fn memory_region_init_ram_device_ptr(
         *mut MemoryRegion, *mut Object, *const c_char, u64, *mut c_void
     );
@@ -152,20 +155,22 @@ impl Qemu {
         version
     }
 
-    /// Has the main loop run `callback(opaque)` once, soon. Any thread may ask for it.
+    /// Has the main loop run `callback(opaque)` once, soon; `false` if there is none yet. Any thread may
+    /// ask for it.
     ///
     /// # Safety
     /// `callback(opaque)` is sound whenever the main loop runs it, under the big lock.
-    pub unsafe fn schedule(&self, callback: Callback, opaque: *mut c_void) {
+    pub unsafe fn schedule(&self, callback: Callback, opaque: *mut c_void) -> bool {
         // SAFETY: any thread may ask; null before QEMU has made its main loop.
         let context = unsafe { (self.qemu_get_aio_context)() };
         if context.is_null() {
-            return;
+            return false;
         }
         let name = c"spider-windows".as_ptr();
         // SAFETY: the context lives as long as QEMU does; the function is made for other threads; the
         // caller vouches for the callback.
         unsafe { (self.aio_bh_schedule_oneshot_full)(context, callback, opaque, name) };
+        true
     }
 }
 

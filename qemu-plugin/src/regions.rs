@@ -105,7 +105,11 @@ impl Regions {
         if !self.scheduled.swap(true, Ordering::AcqRel) {
             let opaque = ptr::from_ref(self).cast_mut().cast();
             // SAFETY: `bottom_half` gets the `&'static Self` that it expects.
-            unsafe { self.qemu.schedule(bottom_half, opaque) };
+            let asked = unsafe { self.qemu.schedule(bottom_half, opaque) };
+            if !asked {
+                self.behind.store(true, Ordering::Relaxed);
+                self.scheduled.store(false, Ordering::Release);
+            }
         }
     }
 
@@ -116,13 +120,17 @@ impl Regions {
         if !unsafe { (self.qemu.bql_locked)() } {
             return report("QEMU runs bottom halves without its lock: accesses trap");
         }
-        let wanted = {
-            let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-            wanted.clone()
-        };
         match self.tree.try_lock() {
             Ok(mut tree) => {
-                let whole = tree.settle(self, &wanted);
+                tree.forget_unplugged(&self.qemu);
+                let whole = if tree.is_laid(&self.wanted()) {
+                    tree.settle(self, &self.wanted())
+                } else {
+                    self.standing(|answered| match answered {
+                        true => tree.settle(self, &self.wanted()),
+                        false => false,
+                    })
+                };
                 self.behind.store(!whole, Ordering::Relaxed);
             }
             // A panic left it half done: what is laid stays, over void or the right pages.
@@ -132,15 +140,52 @@ impl Regions {
         }
     }
 
+    /// The device, null while it is not plugged. Under the big lock.
+    fn device(&self) -> *mut Object {
+        // SAFETY: under the big lock; the path is a string; nobody asks whether it is ambiguous.
+        unsafe { (self.qemu.object_resolve_path)(self.device.as_ptr(), ptr::null_mut()) }
+    }
+
+    /// What is wanted now.
+    fn wanted(&self) -> Vec<Range> {
+        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        wanted.clone()
+    }
+
+    /// Does `act` while no vCPU runs and everything that any has written is done.
+    ///
+    /// Writes that trap are posted. A vCPU that has written to the device, and then reads through a region
+    /// that was laid in between, would not see its own write; nor would another vCPU that it tells of it. One
+    /// that waits for the big lock has already decided that it traps: so all are stopped, not only kept from
+    /// that lock. Then the reply to a read, behind all of their writes on the same socket, says that they are
+    /// done. `act` hears `false` if nobody answers.
+    ///
+    /// The big lock is let go of meanwhile, and taken again.
+    fn standing<T>(&self, act: impl FnOnce(bool) -> T) -> T {
+        // Vendor and device id, which QEMU asks the device for each time.
+        const ID: u32 = 0;
+        const CONFIG_SIZE: u32 = 256;
+        // SAFETY: in the main loop, under the big lock, as in QEMU's own callers.
+        unsafe { (self.qemu.pause_all_vcpus)() };
+        let device = self.device();
+        // SAFETY: under the big lock; a device with BARs is a PCIDevice; the word lies within every
+        // configuration space.
+        let answered = !device.is_null()
+            && unsafe { (self.qemu.pci_host_config_read_common)(device, ID, CONFIG_SIZE, 4) }
+                != u32::MAX;
+        let result = act(answered);
+        // SAFETY: as above. They stay stopped if the machine is.
+        unsafe { (self.qemu.resume_all_vcpus)() };
+        result
+    }
+
     /// The containers of the device's BARs, null where there is none.
     fn containers(&self) -> [*mut MemoryRegion; BARS as usize] {
         let mut search = Search {
             qemu: &self.qemu,
             found: [ptr::null_mut(); BARS as usize],
         };
-        // SAFETY: under the big lock; the path is a string; nobody asks whether it is ambiguous.
-        let device =
-            unsafe { (self.qemu.object_resolve_path)(self.device.as_ptr(), ptr::null_mut()) };
+        let device = self.device();
         if !device.is_null() {
             let opaque = ptr::from_mut(&mut search).cast();
             // SAFETY: under the big lock; `container_of_bar` gets the `Search` that it expects, and changes
@@ -152,15 +197,29 @@ impl Regions {
 }
 
 impl Tree {
-    /// Makes the tree what is wanted; `false` if something must wait for its BAR. Under the big lock.
-    fn settle(&mut self, regions: &Regions, wanted: &[Range]) -> bool {
-        let qemu = &regions.qemu;
+    /// Aliases of which the container is gone lie nowhere.
+    fn forget_unplugged(&mut self, qemu: &Qemu) {
         for alias in &mut self.aliases {
             // SAFETY: the alias is ours and initialised.
             if alias.laid.is_some() && !unsafe { (qemu.memory_region_is_mapped)(alias.region) } {
                 alias.laid = None;
             }
         }
+    }
+
+    /// Whether all that is wanted lies there, as far as is known without a look at QEMU.
+    fn is_laid(&self, wanted: &[Range]) -> bool {
+        let laid = |range| {
+            let places = self.aliases.iter().filter_map(|alias| alias.laid.as_ref());
+            places.into_iter().any(|(_, place)| place == range)
+        };
+        wanted.iter().all(laid)
+    }
+
+    /// Makes the tree what is wanted; `false` if something must wait for its BAR. Under the big lock.
+    fn settle(&mut self, regions: &Regions, wanted: &[Range]) -> bool {
+        let qemu = &regions.qemu;
+        self.forget_unplugged(qemu);
         let containers = match wanted {
             [] => [ptr::null_mut(); BARS as usize],
             _ => regions.containers(),
@@ -173,12 +232,12 @@ impl Tree {
             (range.end() <= size?).then_some((container, range))
         };
         let places: Vec<Place> = wanted.iter().filter_map(fits).collect();
-        let whole = places.len() == wanted.len();
         let laid: Vec<Place> = self.aliases.iter().filter_map(|alias| alias.laid).collect();
         let new: Vec<&Place> = places
             .iter()
             .filter(|place| !laid.contains(place))
             .collect();
+        let whole = places.len() == wanted.len();
         let gone = |place: &Place| !places.contains(place);
         if new.is_empty() && !laid.iter().any(gone) {
             return whole;
