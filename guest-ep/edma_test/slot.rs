@@ -144,9 +144,12 @@ impl Slot {
         self.transfers.clear();
         self.channel
             .configure(self.direction, &Config { address, width: 4 })?;
+        let mut list = ScatterList::new(self.memory.clone(), &pieces.pieces)?;
         for _ in 0..times {
-            let list = ScatterList::new(self.memory.clone(), &pieces.pieces)?;
-            let transfer = self.channel.prepare(list, self.direction)?.submit(None)?;
+            let transfer = self
+                .channel
+                .prepare(&mut list, self.direction)?
+                .submit(None)?;
             self.transfers.push(transfer, GFP_KERNEL)?;
         }
         self.pieces = Some(pieces);
@@ -189,37 +192,30 @@ impl Slot {
 }
 
 impl Slot {
-    /// A line about the channel, without its end.
+    /// A line about the channel, without its end: what the first transfer that has not ended does,
+    /// and how the last one that has did.
     pub(crate) fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let direction = match self.direction {
             Direction::MemToDev => "write",
             Direction::DevToMem => "read",
         };
-        let ended = self
-            .transfers
-            .iter()
-            .filter(|transfer| transfer.outcome().is_some());
-        let bytes = self
-            .transfers
-            .first()
-            .map_or(0, |transfer| transfer.list().bytes());
+        let ended = |transfer: &&Transfer| transfer.outcome().is_some();
         f.write_fmt(fmt!("{} ", self.channel.name()))?;
         write!(
             f,
-            "{direction} memory={:#x} bytes={bytes} ended={}/{}",
+            "{direction} memory={:#x} bytes={} ended={}/{}",
             self.memory.dma_address(),
-            ended.count(),
+            self.transfers.first().map_or(0, Transfer::bytes),
+            self.transfers.iter().filter(ended).count(),
             self.transfers.len()
         )?;
-
-        let running = |transfer: &&Transfer| transfer.outcome().is_none();
-        let Some(transfer) = self.transfers.iter().find(running) else {
-            return match self.transfers.last().and_then(Transfer::outcome) {
-                Some(outcome) => write!(f, " {outcome:?}"),
-                None => write!(f, " Idle"),
-            };
-        };
-        write!(f, " {:?}", self.channel.progress(transfer))
+        if let Some(transfer) = self.transfers.iter().find(|transfer| !ended(transfer)) {
+            write!(f, " now={:?}", self.channel.progress(transfer))?;
+        }
+        if let Some(outcome) = self.transfers.iter().filter_map(Transfer::outcome).last() {
+            write!(f, " last={outcome:?}")?;
+        }
+        Ok(())
     }
 }
 

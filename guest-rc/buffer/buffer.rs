@@ -5,8 +5,10 @@
 //!
 //! `spider_buffer/control` in debugfs, read, says where the buffer is for the function, and how large.
 //! Written, it takes one command, and fails with `EBADMSG` if what that checks is not so:
-//! - `fill SEED OFFSET LENGTH`: test data there, background elsewhere;
-//! - `check SEED OFFSET LENGTH`: whether all of that is so.
+//! - `fill [SEED OFFSET LENGTH]…`: test data there, background elsewhere;
+//! - `check [SEED OFFSET LENGTH]…`: whether all of that is so.
+
+use core::ops::Range;
 
 use kernel::{
     debugfs,
@@ -47,17 +49,20 @@ impl Buffer {
         let mut text = [0; command::MAX];
         let mut command = Command::read(reader, &mut text)?;
         let verb = command.word()?;
-        let data = Data::parse(command)?;
+        let mut content = Content::default();
+        while let Some(seed) = command.optional()? {
+            content.add(seed, command.number()?, command.number()?)?;
+        }
         match verb {
-            "fill" => pattern::fill(&self.0, 0..SIZE, |offset| data.byte(offset)),
-            "check" => self.check(&data),
+            "fill" => pattern::fill(&self.0, 0..SIZE, |offset| content.byte(offset)),
+            "check" => self.check(&content),
             _ => Err(EINVAL),
         }
     }
 
-    fn check(&self, data: &Data) -> Result {
+    fn check(&self, content: &Content) -> Result {
         let Some((offset, byte)) =
-            pattern::difference(&self.0, 0..SIZE, |offset| data.byte(offset))?
+            pattern::difference(&self.0, 0..SIZE, |offset| content.byte(offset))?
         else {
             return Ok(());
         };
@@ -65,38 +70,30 @@ impl Buffer {
             "at {:#x}: {:#04x} instead of {:#04x}\n",
             offset,
             byte,
-            data.byte(offset)
+            content.byte(offset)
         );
         Err(EBADMSG)
     }
 }
 
-/// Where test data is.
-struct Data {
-    seed: u32,
-    offset: usize,
-    length: usize,
-}
+/// Where in the buffer test data is, and of which seed; background is elsewhere.
+#[derive(Default)]
+struct Content(KVec<(u32, Range<usize>)>);
 
-impl Data {
-    fn parse(mut command: Command<'_>) -> Result<Self> {
-        let data = Self {
-            seed: command.number()?,
-            offset: command.number()?,
-            length: command.number()?,
-        };
-        command.end()?;
-        let end = data.offset.checked_add(data.length).ok_or(EINVAL)?;
+impl Content {
+    fn add(&mut self, seed: u32, offset: usize, length: usize) -> Result {
+        let end = offset.checked_add(length).ok_or(EINVAL)?;
         if end > SIZE {
             return Err(EINVAL);
         }
-        Ok(data)
+        Ok(self.0.push((seed, offset..end), GFP_KERNEL)?)
     }
 
     fn byte(&self, offset: usize) -> u8 {
-        match offset.checked_sub(self.offset) {
-            Some(index) if index < self.length => pattern::byte(self.seed, index),
-            _ => pattern::BACKGROUND,
+        let holds = |(_, range): &&(u32, Range<usize>)| range.contains(&offset);
+        match self.0.iter().find(holds) {
+            Some((seed, range)) => pattern::byte(*seed, offset - range.start),
+            None => pattern::BACKGROUND,
         }
     }
 }

@@ -6,6 +6,7 @@ use core::{marker::PhantomData, mem, ptr::NonNull};
 
 use kernel::{
     device::{self, Bound},
+    dma::Coherent,
     error::to_result,
     prelude::*,
     str::CStr,
@@ -213,13 +214,14 @@ impl Channel {
         to_result(unsafe { bindings::rust_helper_dmaengine_slave_config(self.as_raw(), &mut raw) })
     }
 
-    /// Prepares a transfer between the pieces of `list` and the device.
+    /// Prepares a transfer between the pieces of `list` and the device, which for engines to which
+    /// it is memory has them one behind the other.
     ///
     /// Fails with `ENOMEM` if the engine takes it not: for want of memory, or because it was not
     /// configured or does not move data that way.
     pub(crate) fn prepare(
         &mut self,
-        mut list: ScatterList,
+        list: &mut ScatterList,
         direction: Direction,
     ) -> Result<Descriptor<'_>> {
         let flags =
@@ -238,7 +240,8 @@ impl Channel {
         Ok(Descriptor {
             desc: NonNull::new(desc).ok_or(ENOMEM)?,
             channel: self,
-            list,
+            bytes: list.bytes(),
+            memory: list.memory().clone(),
         })
     }
 
@@ -311,7 +314,8 @@ impl Drop for Channel {
 pub(crate) struct Descriptor<'a> {
     desc: NonNull<bindings::dma_async_tx_descriptor>,
     channel: &'a mut Channel,
-    list: ScatterList,
+    bytes: usize,
+    memory: Arc<Coherent<[u8]>>,
 }
 
 impl Descriptor<'_> {
@@ -326,11 +330,12 @@ impl Descriptor<'_> {
         let Self {
             desc,
             channel,
-            list,
+            bytes,
+            memory,
         } = self;
         let in_flight = &mut channel.in_flight;
         in_flight.retain(|state| state.outcome().is_none());
-        let state = State::new(list, on_end)?;
+        let state = State::new(bytes, memory, on_end)?;
         in_flight.push(state.clone(), GFP_KERNEL)?;
 
         // SAFETY: The descriptor was prepared on the channel and is submitted once. The state lives

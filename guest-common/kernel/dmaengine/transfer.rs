@@ -3,6 +3,7 @@
 //! A transfer from its submission to its end.
 
 use kernel::{
+    dma::Coherent,
     prelude::*,
     sync::{
         atomic::{Acquire, Atomic, Relaxed, Release},
@@ -11,7 +12,6 @@ use kernel::{
     time::Msecs,
 };
 
-use super::ScatterList;
 use crate::{bindings, completion::Completion};
 
 /// How a transfer ended (`enum dmaengine_tx_result`).
@@ -96,13 +96,15 @@ pub(super) struct State {
     residue: Atomic<u32>,
     #[pin]
     finished: Completion,
-    list: ScatterList,
+    bytes: usize,
     on_end: Option<KBox<dyn Fn(Outcome) + Send + Sync>>,
+    _memory: Arc<Coherent<[u8]>>,
 }
 
 impl State {
     pub(super) fn new(
-        list: ScatterList,
+        bytes: usize,
+        memory: Arc<Coherent<[u8]>>,
         on_end: Option<KBox<dyn Fn(Outcome) + Send + Sync>>,
     ) -> Result<Arc<Self>> {
         Arc::pin_init(
@@ -110,8 +112,9 @@ impl State {
                 outcome: Atomic::new(RUNNING),
                 residue: Atomic::new(0),
                 finished <- Completion::new(),
-                list,
+                bytes,
                 on_end,
+                _memory: memory,
             }),
             GFP_KERNEL,
         )
@@ -177,8 +180,8 @@ impl Transfer {
         self.outcome().ok_or(ETIMEDOUT)
     }
 
-    /// The memory side.
-    pub(crate) fn list(&self) -> &ScatterList {
-        &self.state.list
+    /// The bytes that it is to move.
+    pub(crate) fn bytes(&self) -> usize {
+        self.state.bytes
     }
 }
