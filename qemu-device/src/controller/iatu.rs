@@ -193,6 +193,12 @@ impl Iatu {
         lookup(spans, address, len)
     }
 
+    /// The enabled outbound regions: the first and the last address of each.
+    pub fn outbound_ranges(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let regions = self.outbound.iter().filter(|region| region.enabled());
+        regions.map(|region| (region.base(), region.last()))
+    }
+
     /// Translates a memory request of the RC into an address of the EP, for up to `len` bytes.
     ///
     /// In BAR match mode a region covers the whole BAR, and base and limit mean nothing; in address

@@ -12,6 +12,7 @@
 //! from_rc_bar    -> BAR -> inbound iATU -> to_ep -> EP RAM | a register of the EP itself
 //! ```
 
+mod dma;
 pub mod windows;
 
 use abi::spider;
@@ -20,6 +21,7 @@ use crate::controller::{BarAccess, Controller, Translation};
 use crate::ep_face::EpBars;
 
 pub use crate::controller::Reason;
+pub use dma::DmaRoutes;
 
 /// Where an access goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::{Machine, Silicon};
 use crate::controller::{Direction, Effects, Job, Limits, Outcome, Ticket, Transfer};
-use crate::fabric::{self, Reason, Resolved, Target};
+use crate::fabric::{self, DmaRoutes, Reason, Resolved, Target};
 use crate::vfio_user::memory::{Copier, CopyError, DmaTable, MemoryError, Side};
 
 /// The most that one job moves: some 30 us of copying, and elements enough that what a job costs beside
@@ -161,18 +161,14 @@ impl Worker {
         let Job::Copy { transfers, .. } = job else {
             return;
         };
+        let routes = DmaRoutes::new(&silicon.controller);
         for &Transfer { local, remote, len } in transfers {
-            let pieces = fabric::pieces(remote, len.into(), |address, len| {
-                fabric::from_edma(&silicon.controller, address, len)
-            });
-            let mut done = 0;
-            for (_, Resolved { target, len: part }) in pieces {
+            for (at, Resolved { target, len }) in routes.pieces(remote, len) {
                 self.pieces.push(Piece {
-                    local: local.wrapping_add(done),
+                    local: local.wrapping_add(at),
                     target,
-                    len: part,
+                    len,
                 });
-                done += part;
                 if matches!(target, Target::Unsupported(_)) {
                     return;
                 }

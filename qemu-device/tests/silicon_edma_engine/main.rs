@@ -7,4 +7,5 @@ mod silicon_common;
 mod ends;
 mod interrupts;
 mod lists;
+mod routes;
 mod world;

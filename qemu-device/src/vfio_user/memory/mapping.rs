@@ -8,6 +8,7 @@
 use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::atomic::{fence, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{fcntl, FcntlArg, SealFlag};
@@ -220,6 +221,8 @@ impl Mapping {
         // may overlap. No Rust reference to either exists, so that the guests change them at the same time
         // breaks no promise to the compiler: the copy is done by code that it does not see.
         unsafe { copy_opaquely(to, from, len) };
+        // As on PCIe, a write is not seen before those that went before it.
+        fence(Ordering::Release);
     }
 }
 
