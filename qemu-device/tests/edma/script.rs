@@ -1,24 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What software, the link and the engine's driver do, in any order: as data, so that a failure shrinks.
+//! What software, the link and the engine's driver do: as data, from whichever source of chance.
 
 use abi::edma::{self, channel, control, element};
-use proptest::collection::vec;
-use proptest::prelude::*;
 use qemu_device::controller::Limits;
 
 use crate::model::{Next, Region, State, Way, WAYS};
-use crate::world::{
-    Verdict, World, EP_DATA, EP_DATA_LEN, LISTS, LIST_AREA, LIST_STRIDE, MSI, RC_DATA, RC_DATA_LEN,
-};
+use crate::world::{Verdict, World, LISTS, LIST_AREA, LIST_STRIDE};
 
 /// Elements that a channel's list area holds, but for the last, which ends the list.
-const ROOM: usize = LIST_AREA as usize / element::SIZE as usize - 1;
+pub const ROOM: usize = LIST_AREA as usize / element::SIZE as usize - 1;
 /// Base of the region that leads to the RC's data, where nothing else is.
-const WINDOW: u64 = 0x1040_0000;
+pub const WINDOW: u64 = 0x1040_0000;
 
 /// A channel, by its place among those that are built in.
 #[derive(Clone, Copy, Debug)]
-pub struct Pick(usize);
+pub struct Pick(pub usize);
 
 impl Pick {
     /// The channel in a world.
@@ -103,6 +99,39 @@ pub enum SharedRegister {
     Imwr(u32),
     Data(u32),
     ListError,
+}
+
+/// More jobs than any list needs that ends.
+const LONG: usize = 400;
+
+/// Lets all of it happen to a fresh pair of boards, and what it has set going come to its end.
+///
+/// # Errors
+///
+/// Where the engine and the model differ first.
+pub fn tell(channels: u8, ops: &[Op]) -> Verdict {
+    let limits = Limits {
+        elements: 8,
+        bytes: 1 << 20,
+    };
+    let mut world = World::new(channels);
+    for (at, op) in ops.iter().enumerate() {
+        op.apply(&mut world)
+            .map_err(|error| format!("step {at}, {op:x?}: {error}"))?;
+    }
+    // Lists that go round for ever are stopped.
+    if !world.run(LONG, limits)? {
+        for (way, number) in world.model.all() {
+            if world.model.channel(way, number).state == State::Running {
+                let stop = edma::DOORBELL_STOP.mask() | number as u32;
+                world.write(way.map().doorbell, stop)?;
+            }
+        }
+        if !world.run(2 * usize::from(channels) + 1, limits)? {
+            return Err("stopped, and it goes on".into());
+        }
+    }
+    world.nothing_is_lost()
 }
 
 impl Op {
@@ -306,141 +335,4 @@ fn single(
 fn ring(world: &mut World, pick: Pick, bits: u32) -> Verdict {
     let (way, number) = pick.of(world);
     world.write(way.map().doorbell, number as u32 | bits)
-}
-
-fn pick() -> impl Strategy<Value = Pick> {
-    // Few channels at work make more happen on each.
-    prop_oneof![3 => 0..3usize, 1 => 0..16usize].prop_map(Pick)
-}
-
-fn way() -> impl Strategy<Value = Way> {
-    prop_oneof![Just(Way::Write), Just(Way::Read)]
-}
-
-fn size() -> impl Strategy<Value = u32> {
-    prop_oneof![
-        1 => Just(0u32),
-        2 => 1..9u32,
-        6 => 1..200u32,
-        1 => 200..2000u32,
-        1 => prop_oneof![Just(u32::MAX), Just(0x1000u32), any::<u32>()],
-    ]
-}
-
-fn local() -> impl Strategy<Value = u64> {
-    prop_oneof![
-        12 => (0..EP_DATA_LEN - 200).prop_map(|at| EP_DATA + at),
-        2 => (0..EP_DATA_LEN + 64).prop_map(|at| EP_DATA - 32 + at),
-        1 => prop_oneof![Just(0u64), Just(u64::MAX - 7), any::<u64>()],
-    ]
-}
-
-fn remote() -> impl Strategy<Value = u64> {
-    prop_oneof![
-        10 => (0..RC_DATA_LEN / 2 - 100).prop_map(|at| RC_DATA + at),
-        3 => (0..RC_DATA_LEN).prop_map(|at| RC_DATA + at),
-        4 => (0..RC_DATA_LEN / 2).prop_map(|at| WINDOW + at),
-        2 => (0..0x40u64).prop_map(|at| MSI - 0x20 + at),
-        1 => Just(MSI),
-        1 => prop_oneof![0..0x20u64, Just(u64::MAX - 7), any::<u64>()],
-    ]
-}
-
-fn data() -> impl Strategy<Value = Item> {
-    let bits = (
-        prop::bool::weighted(0.9),
-        prop::bool::weighted(0.25),
-        prop::bool::weighted(0.15),
-    );
-    (bits, size(), local(), remote()).prop_map(|((mine, lie, rie), size, local, remote)| {
-        Item::Data {
-            mine,
-            lie,
-            rie,
-            size,
-            local,
-            remote,
-        }
-    })
-}
-
-fn item() -> impl Strategy<Value = Item> {
-    let link = (
-        any::<bool>(),
-        any::<bool>(),
-        prop::option::weighted(0.9, 0..ROOM),
-    )
-        .prop_map(|(cb, tcb, to)| Item::Link { cb, tcb, to });
-    prop_oneof![8 => data(), 1 => link]
-}
-
-/// How much a job may cover.
-pub fn limits() -> impl Strategy<Value = Limits> {
-    let elements =
-        prop_oneof![2 => Just(1usize), 3 => 2..6usize, 2 => Just(64usize), 1 => Just(0usize)];
-    let bytes =
-        prop_oneof![1 => 1..40u64, 2 => Just(1u64 << 20), 1 => Just(u64::MAX), 1 => Just(0u64)];
-    (elements, bytes).prop_map(|(elements, bytes)| Limits { elements, bytes })
-}
-
-fn region() -> impl Strategy<Value = Option<Region>> {
-    let pages = (0..3u64, 0..3u64, 0..3u64);
-    let region =
-        (prop_oneof![Just(WINDOW), Just(RC_DATA)], pages).prop_map(|(base, (at, len, to))| {
-            let base = base + at * 0x1000;
-            Region {
-                base,
-                last: base + (len + 1) * 0x1000 - 1,
-                target: RC_DATA + to * 0x1000,
-            }
-        });
-    prop::option::weighted(0.7, region)
-}
-
-fn shared_register() -> impl Strategy<Value = (SharedRegister, u32)> {
-    let bits = prop_oneof![
-        Just(0u32),
-        Just(0x00ff_00ff),
-        (0..24u32).prop_map(|bit| 1 << bit),
-        any::<u32>()
-    ];
-    let register = prop_oneof![
-        2 => Just(SharedRegister::Status),
-        4 => Just(SharedRegister::Mask),
-        4 => Just(SharedRegister::Clear),
-        2 => (0..4u32).prop_map(SharedRegister::Imwr),
-        2 => (0..4u32).prop_map(SharedRegister::Data),
-        3 => Just(SharedRegister::ListError),
-    ];
-    (register, bits)
-}
-
-/// Anything.
-pub fn op() -> impl Strategy<Value = Op> {
-    let items = || vec(item(), 0..12);
-    prop_oneof![
-        6 => (pick(), items(), 0..2usize, prop::bool::weighted(0.9))
-            .prop_map(|(pick, items, first, ring)| Op::Program { pick, items, first, ring }),
-        3 => (pick(), vec(data(), 1..6), any::<bool>())
-            .prop_map(|(pick, items, ring)| Op::Extend { pick, items, ring }),
-        2 => (pick(), any::<bool>(), any::<bool>(), size(), local(), remote()).prop_map(
-            |(pick, lie, rie, size, local, remote)| Op::Single { pick, lie, rie, size, local, remote }
-        ),
-        3 => pick().prop_map(Op::Ring),
-        1 => pick().prop_map(Op::Stop),
-        1 => (way(), prop::bool::weighted(0.7)).prop_map(|(way, on)| Op::Enable(way, on)),
-        6 => (way(), shared_register())
-            .prop_map(|(way, (register, value))| Op::Shared(way, register, value)),
-        1 => (pick(), (0..channel::SIZE / 4).prop_map(|at| at * 4), any::<u32>())
-            .prop_map(|(pick, register, value)| Op::Meddle(pick, register, value)),
-        3 => Just(Op::Handle),
-        1 => prop::bool::weighted(0.8).prop_map(Op::Gate),
-        1 => prop::bool::weighted(0.8).prop_map(Op::Link),
-        1 => prop::bool::weighted(0.8).prop_map(Op::BusMaster),
-        1 => (0..4usize, region()).prop_map(|(index, region)| Op::Region(index, region)),
-        10 => limits().prop_map(Op::Take),
-        4 => (0..4usize).prop_map(Op::Perform),
-        10 => (0..4usize).prop_map(Op::Finish),
-        2 => (1..30usize, limits()).prop_map(|(jobs, limits)| Op::Run(jobs, limits)),
-    ]
 }

@@ -603,7 +603,7 @@ fn bytewise(
 }
 
 /// A job is no longer than it may be.
-fn bounded(job: &Job, limits: Limits) -> Verdict {
+pub fn bounded(job: &Job, limits: Limits) -> Verdict {
     let (elements, bytes) = (limits.elements.max(1), limits.bytes.max(1));
     let fits = match job {
         Job::Fetch { len, .. } => *len > 0 && len % 24 == 0 && *len <= elements * 24,
