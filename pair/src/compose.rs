@@ -43,7 +43,7 @@ pub fn initramfs(
             &kernel.release,
             kernel.modules_dir.as_deref(),
             &artefacts.modules[side],
-            &[],
+            recipe.ours,
             artefacts.tools.command("depmod"),
         )?;
         initramfs.overlay(scratch)?;

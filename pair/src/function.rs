@@ -15,6 +15,8 @@ pub enum Function {
     EpfTest,
     /// The kernel's `pci-epf-vntb`, as 1912:0030: an NTB device in each guest; `--net` makes a network of them.
     Vntb,
+    /// Our `pci_epf_vntb` in place of the kernel's, exporting four DMA channels of the EP to the RC.
+    VntbDma,
 }
 
 /// Everything the runner must know of a function.
@@ -24,6 +26,8 @@ pub struct Recipe {
     pub name: &'static str,
     /// Modules that each guest loads when it boots, in order (`modprobe` names).
     pub modules: Sides<&'static [&'static str]>,
+    /// Modules of ours that take the place of the kernel's own of the same name.
+    pub ours: &'static [&'static str],
     /// A shell script that sets the function up and starts the link, run in the EP guest with every [`Key`] as an
     /// argument `name=value`.
     pub setup: Option<&'static str>,
@@ -74,6 +78,29 @@ const VNTB_KEYS: &[Key] = &[
     key("db_bar", "4"),
 ];
 
+/// What the cover letter of the series sets, in the order in which it does.
+const VNTB_DMA_KEYS: &[Key] = &[
+    key("vendorid", "0x1912"),
+    key("deviceid", "0x0030"),
+    key("msi_interrupts", "32"),
+    key("db_count", "16"),
+    key("spad_count", "128"),
+    key("num_mws", "1"),
+    key("mw1", "0xF9000"),
+    key("dma_offset", "0xF9000"),
+    key("dma_num_chans", "4"),
+    key("vntb_vid", "0x1912"),
+    key("vntb_pid", "0x0030"),
+    key("vbus_number", "0x10"),
+    key("ctrl_bar", "0"),
+    key("mw1_bar", "2"),
+    key("dma_bar", "2"),
+    key("db_bar", "4"),
+];
+
+/// Our drivers that carry a stock driver's name.
+const OURS: &[&str] = &["pci_epf_vntb"];
+
 impl Function {
     /// What the runner must know of this function.
     pub fn recipe(self) -> &'static Recipe {
@@ -84,6 +111,7 @@ impl Function {
                     ep: &["spider_bridge"],
                     rc: &[],
                 },
+                ours: OURS,
                 setup: None,
                 keys: &[],
                 probed: None,
@@ -95,6 +123,7 @@ impl Function {
                     ep: &["spider_bridge", "pci-epf-test"],
                     rc: &["pci_endpoint_test"],
                 },
+                ours: &[],
                 setup: Some(include_str!("../functions/epf-test.sh")),
                 keys: EPF_TEST_KEYS,
                 probed: Some("/dev/pci-endpoint-test.0"),
@@ -106,8 +135,21 @@ impl Function {
                     ep: &["spider_bridge", "pci-epf-vntb"],
                     rc: &["ntb_hw_epf"],
                 },
+                ours: &[],
                 setup: Some(include_str!("../functions/vntb.sh")),
                 keys: VNTB_KEYS,
+                probed: Some("/sys/bus/ntb/devices/0000:01:00.0"),
+                net: Some(include_str!("../functions/vntb-net.sh")),
+            },
+            Function::VntbDma => &Recipe {
+                name: "vntb-dma",
+                modules: Sides {
+                    ep: &["spider_bridge", "pci_epf_vntb"],
+                    rc: &["ntb_hw_epf"],
+                },
+                ours: OURS,
+                setup: Some(include_str!("../functions/vntb.sh")),
+                keys: VNTB_DMA_KEYS,
                 probed: Some("/sys/bus/ntb/devices/0000:01:00.0"),
                 net: Some(include_str!("../functions/vntb-net.sh")),
             },

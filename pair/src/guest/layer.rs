@@ -3,7 +3,7 @@
 //! The run's initramfs: the guest's PID 1, and below `/layer` the files that this run lays over
 //! the shared root image.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Cursor, Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -283,8 +283,8 @@ fn is_merged_link(guest: &Path, target: &Path) -> bool {
 }
 
 /// Makes a tree `base/lib/modules/RELEASE` of a kernel's own modules and of `ours`, and has it
-/// depmod'ed. One of ours takes the place of a stock module with its name; those named in
-/// `without` are left out. `depmod` is the program, to which the arguments are added.
+/// depmod'ed. Where both have a module of one name, the stock one is taken, unless `instead` names
+/// it. `depmod` is the program, to which the arguments are added.
 ///
 /// # Errors
 /// A file cannot be read or linked, or depmod fails.
@@ -293,22 +293,22 @@ pub fn module_tree(
     release: &str,
     stock: Option<&Path>,
     ours: &[PathBuf],
-    without: &[&str],
+    instead: &[&str],
     mut depmod: Command,
 ) -> Result<(), LayerError> {
     let tree = base.join("lib/modules").join(release);
     let updates = tree.join("updates");
     fs::create_dir_all(&updates).map_err(at(&updates))?;
-    let mut left_out: Vec<String> = without.iter().map(|name| name.replace('-', "_")).collect();
-    for module in ours {
-        left_out.extend(module_name(module));
-        let file_name = module
-            .file_name()
-            .ok_or_else(|| unfit(module, "is no module"))?;
-        link(module, &updates.join(file_name))?;
-    }
+    let instead: Vec<String> = instead.iter().map(|name| name.replace('-', "_")).collect();
+    let mut linked = BTreeSet::new();
     if let Some(stock) = stock {
-        link_tree(stock, &tree, &left_out)?;
+        link_tree(stock, &tree, &instead, &mut linked)?;
+    }
+    for module in ours {
+        let name = module_name(module).ok_or_else(|| unfit(module, "is no module"))?;
+        if !linked.contains(&name) {
+            link(module, &updates.join(format!("{name}.ko")))?;
+        }
     }
     let fail = |why| LayerError::Depmod {
         release: release.to_owned(),
@@ -329,7 +329,13 @@ fn module_name(path: &Path) -> Option<String> {
     Some(stem.replace('-', "_"))
 }
 
-fn link_tree(from: &Path, to: &Path, left_out: &[String]) -> Result<(), LayerError> {
+/// Links a kernel's tree but for the modules `left_out`, and notes the names of those that it has.
+fn link_tree(
+    from: &Path,
+    to: &Path,
+    left_out: &[String],
+    linked: &mut BTreeSet<String>,
+) -> Result<(), LayerError> {
     fs::create_dir_all(to).map_err(at(to))?;
     for entry in fs::read_dir(from).map_err(at(from))? {
         let entry = entry.map_err(at(from))?;
@@ -341,11 +347,13 @@ fn link_tree(from: &Path, to: &Path, left_out: &[String]) -> Result<(), LayerErr
                     .is_some_and(|rest| matches!(rest, "" | ".bin"))
             })
         });
-        let replaced = module_name(&path).is_some_and(|name| left_out.contains(&name));
+        let module = module_name(&path);
+        let replaced = module.as_ref().is_some_and(|name| left_out.contains(name));
         if kind.is_dir() {
-            link_tree(&path, &to.join(name), left_out)?;
+            link_tree(&path, &to.join(name), left_out, linked)?;
         } else if kind.is_file() && !generated && !replaced {
             link(&path, &to.join(name))?;
+            linked.extend(module);
         }
         // Links (`build`, `source`) point to where the kernel was built: no use in a guest.
     }
@@ -478,7 +486,7 @@ mod tests {
         let (host, _) = host();
         let stock = host.path().join("stock");
         fs::create_dir_all(stock.join("kernel/drivers")).unwrap();
-        for name in ["pci-epf-vntb.ko", "ntb.ko.xz", "ntb_transport.ko"] {
+        for name in ["pci-epf-vntb.ko", "ntb.ko.xz", "ntb_hw_epf.ko"] {
             fs::write(stock.join("kernel/drivers").join(name), "stock").unwrap();
         }
         for name in [
@@ -490,8 +498,11 @@ mod tests {
             fs::write(stock.join(name), "").unwrap();
         }
         symlink("/usr/src/linux", stock.join("build")).unwrap();
-        let ours = host.path().join("pci_epf_vntb.ko");
-        fs::write(&ours, "ours").unwrap();
+        let ours = ["pci_epf_vntb.ko", "ntb_hw_epf.ko", "spider_bridge.ko"].map(|name| {
+            let path = host.path().join(name);
+            fs::write(&path, "ours").unwrap();
+            path
+        });
         let base = host.path().join("base");
         let mut depmod = Command::new("sh");
         depmod.args([
@@ -503,8 +514,8 @@ mod tests {
             &base,
             "7.3.4",
             Some(&stock),
-            &[ours],
-            &["ntb-transport"],
+            &ours,
+            &["pci-epf-vntb"],
             depmod,
         )
         .unwrap();
@@ -516,6 +527,8 @@ mod tests {
         let has = |name: &str| tree.join(name).symlink_metadata().is_ok();
         for name in [
             "kernel/drivers/ntb.ko.xz",
+            "kernel/drivers/ntb_hw_epf.ko",
+            "updates/spider_bridge.ko",
             "modules.builtin",
             "modules.order",
             "modules.dep",
@@ -524,7 +537,7 @@ mod tests {
         }
         for name in [
             "kernel/drivers/pci-epf-vntb.ko",
-            "kernel/drivers/ntb_transport.ko",
+            "updates/ntb_hw_epf.ko",
             "modules.alias.bin",
             "build",
         ] {
