@@ -4,13 +4,15 @@
 #
 # In a module's Kbuild, after the object is named:
 #   bindgen-headers := linux/of_platform.h …       what to bind: only what these files declare
+#   bindgen-private := drivers/x/y.h …             the same of headers that are not in include/
 #   bindgen-objects := main.o …                    the Rust objects that mount bindings.rs
 #   bindgen-helpers := dmaengine …                 of helpers/: inline functions, made callable as
 #                                                  rust_helper_…; then link bindings_helpers.o
 #   include $(src)/../../guest-common/kernel/bindgen.mk
 #
 # Types that the kernel crate has are taken from it, so both sets of bindings mix. Its headers come
-# first: else a forward declaration in one of ours would count as a type of ours.
+# first: else a forward declaration in one of ours would count as a type of ours. Where the kernel
+# crate knows no more of a type than its name, the check of sizes fails: bind its header as well.
 
 bindgen-helper-files := $(foreach h,$(bindgen-helpers), \
 	$(abspath $(src)/../../guest-common/kernel/helpers/$(h).c))
@@ -18,12 +20,14 @@ bindgen-helper-files := $(foreach h,$(bindgen-helpers), \
 quiet_cmd_bindgen = BINDGEN $@
       cmd_bindgen = \
 	printf '\#include "%s"\n' $(srctree)/rust/bindings/bindings_helper.h \
-		$(bindgen-headers) $(bindgen-helper-files) > $(@:.rs=.h); \
+		$(bindgen-headers) $(addprefix $(srctree)/,$(bindgen-private)) \
+		$(bindgen-helper-files) > $(@:.rs=.h); \
 	$(BINDGEN) $(@:.rs=.h) $(shell grep -Ev '^\#|^$$' $(srctree)/rust/bindgen_parameters) \
 		--rust-target 1.85 --use-core --ctypes-prefix ffi --with-derive-default \
-		--no-layout-tests --no-debug '.*' --enable-function-attribute-detection \
+		--no-debug '.*' --enable-function-attribute-detection \
 		--no-recursive-allowlist \
-		$(foreach h,$(bindgen-headers),--allowlist-file '.*/include/$(h)') \
+		$(foreach h,$(addprefix include/,$(bindgen-headers)) $(bindgen-private), \
+			--allowlist-file '.*/$(h)') \
 		$(if $(bindgen-helpers),--allowlist-function 'rust_helper_.*') \
 		-o $@ -- $(bindgen-c-flags) -w -fno-builtin -D__BINDGEN__ -DMODULE
 

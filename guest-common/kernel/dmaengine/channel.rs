@@ -61,6 +61,11 @@ pub(crate) struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
+    /// The channel as the C side has it.
+    pub(crate) fn as_raw(&self) -> NonNull<bindings::dma_chan> {
+        self.chan
+    }
+
     /// The engine that the channel belongs to.
     pub(crate) fn engine(&self) -> &device::Device {
         // SAFETY: A channel that is offered is registered.
@@ -160,6 +165,11 @@ impl Channel {
             chan: NonNull::new(chan).ok_or(ENODEV)?,
             in_flight: KVec::new(),
         })
+    }
+
+    /// The channel as the C side has it, valid as long as this value.
+    pub(crate) fn raw(&self) -> NonNull<bindings::dma_chan> {
+        self.chan
     }
 
     fn as_raw(&self) -> *mut bindings::dma_chan {
