@@ -82,3 +82,81 @@ fn count_files<'a>(shares: impl Iterator<Item = &'a Share>) -> usize {
     files.dedup();
     files.len()
 }
+
+#[cfg(test)]
+mod tests {
+    use nix::fcntl::{fcntl, FcntlArg, SealFlag};
+    use nix::sys::memfd::{memfd_create, MFdFlags};
+
+    use super::*;
+    use crate::vfio_user::memory::DmaTable;
+    use crate::vfio_user::wire::DmaMap;
+
+    fn ram() -> OwnedFd {
+        let file = memfd_create(c"ram", MFdFlags::MFD_ALLOW_SEALING).unwrap();
+        nix::unistd::ftruncate(&file, 0x8000).unwrap();
+        fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK)).unwrap();
+        file
+    }
+
+    /// Maps the page `page` and returns whether it can be shared.
+    fn map(table: &DmaTable, page: u64, flags: u32, file: Option<OwnedFd>) -> bool {
+        let request = DmaMap {
+            argsz: 32,
+            flags,
+            offset: 0x1000,
+            address: page * 0x1000,
+            size: 0x1000,
+        };
+        table.map(&request, file).unwrap()
+    }
+
+    #[test]
+    fn what_can_be_read_and_written_and_has_a_file_is_shared() {
+        let table = DmaTable::new();
+        assert!(map(&table, 5, 3, Some(ram())));
+        assert!(!map(&table, 1, 1, Some(ram())), "read only");
+        assert!(!map(&table, 2, 2, Some(ram())), "write only");
+        assert!(!map(&table, 3, 3, None), "no file");
+        assert!(map(&table, 4, 3, Some(ram())));
+        let shares = table.shares();
+        let places: Vec<_> = shares.iter().map(|s| (s.address, s.file_offset)).collect();
+        assert_eq!(places, [(0x4000, 0x1000), (0x5000, 0x1000)], "by address");
+        assert_ne!(shares[0].number, shares[1].number);
+        assert!(!table.unmap(0x3000, 0x1000).unwrap());
+        assert!(table.unmap(0x4000, 0x1000).unwrap());
+        assert!(table.unmap_all());
+        assert!(!table.unmap_all());
+        assert!(table.shares().is_empty());
+        assert!(fstat(shares[0].file()).is_ok(), "whoever has it keeps it");
+    }
+
+    #[test]
+    fn a_map_is_never_taken_for_an_earlier_one() {
+        let table = DmaTable::new();
+        let file = ram();
+        let mut numbers = Vec::new();
+        for _ in 0..10 {
+            map(&table, 1, 3, Some(file.try_clone().unwrap()));
+            numbers.push(table.shares()[0].number);
+            table.unmap(0x1000, 0x1000).unwrap();
+        }
+        assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
+    }
+
+    #[test]
+    fn files_are_kept_once_and_not_without_end() {
+        let table = DmaTable::new();
+        let file = ram();
+        for page in 0..100 {
+            assert!(map(&table, page, 3, Some(file.try_clone().unwrap())));
+        }
+        assert_eq!(count_files(table.shares().iter()), 1);
+        for page in 100..99 + MAX_FILES as u64 {
+            assert!(map(&table, page, 3, Some(ram())));
+        }
+        assert!(!map(&table, 200, 3, Some(ram())), "one too many");
+        assert!(map(&table, 201, 3, Some(file)), "not if it is known");
+        table.write(200 << 12, &[1]).unwrap();
+    }
+}
