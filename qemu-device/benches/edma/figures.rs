@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 use abi::edma;
 
 use crate::board::Board;
-use crate::list::{self, Channel, Way};
+use crate::list::{self, Channel, Elements, Way};
 
 /// Bytes that a transfer moves where bandwidth is asked.
 const TOTAL: usize = 64 << 20;
 const MIB: usize = 1 << 20;
 /// A page, the commonest element.
 const PAGE: usize = 4 << 10;
+/// [`TOTAL`] in elements of 1 MiB, and of a page.
+const LARGE: Elements = in_a_row(MIB, TOTAL / MIB);
+const PAGES: Elements = in_a_row(PAGE, TOTAL / PAGE);
 /// The size of an element where elements are counted.
 pub const SMALL: usize = 64;
 /// How many of those.
@@ -30,16 +33,17 @@ enum Goal {
     AtMost(f64),
 }
 
-/// Medians.
+/// Times of each round.
+#[derive(Default)]
 pub struct Figures {
     /// memcpy of [`TOTAL`] bytes, from the EP's RAM to the RC's and back, in pieces of 1 MiB.
-    memcpy: [Duration; 2],
-    large: [Duration; 2],
-    pages: [Duration; 2],
-    small: [Duration; 2],
-    eight: Duration,
-    idle_read: Duration,
-    busy_read: Duration,
+    memcpy: [Vec<Duration>; 2],
+    large: [Vec<Duration>; 2],
+    pages: [Vec<Duration>; 2],
+    small: [Vec<Duration>; 2],
+    eight: Vec<Duration>,
+    idle_read: Vec<Duration>,
+    busy_read: Vec<Duration>,
 }
 
 /// Both ways, as they are counted.
@@ -49,72 +53,58 @@ impl Figures {
     /// Takes all measurements.
     pub fn measure(board: &mut Board) -> Self {
         verify(board);
-        let [mut memcpy, mut large, mut pages, mut small] =
-            [const { [const { Vec::new() }; 2] }; 4];
-        let (mut eight, mut idle_read, mut busy_read) = (Vec::new(), Vec::new(), Vec::new());
+        let mut figures = Self::default();
         for _ in 0..ROUNDS {
             for (index, way) in WAYS.into_iter().enumerate() {
                 let channel = Channel { way, number: 0 };
-                memcpy[index].push(copy(board, way));
-                large[index].push(alone(board, channel, MIB, TOTAL / MIB));
-                pages[index].push(alone(board, channel, PAGE, TOTAL / PAGE));
-                small[index].push(alone(board, channel, SMALL, SMALL_COUNT));
+                let small = in_a_row(SMALL, SMALL_COUNT);
+                figures.memcpy[index].push(copy(board, way));
+                figures.large[index].push(alone(board, channel, LARGE));
+                figures.pages[index].push(alone(board, channel, PAGES));
+                figures.small[index].push(alone(board, channel, small));
             }
-            eight.push(side_by_side(board, 8, MIB, TOTAL / MIB / 8));
-            idle_read.extend((0..IDLE_READS).map(|_| read_register(board)));
-            busy_read.extend(reads_beside_a_transfer(board));
+            let share = in_a_row(MIB, TOTAL / MIB / 8);
+            figures.eight.push(side_by_side(board, 8, share));
+            let idle = (0..IDLE_READS).map(|_| read_register(board)).collect();
+            figures.idle_read.push(median(idle));
+            let busy = reads_beside_a_transfer(board);
+            figures.busy_read.push(median(busy));
         }
-        Self {
-            memcpy: memcpy.map(median),
-            large: large.map(median),
-            pages: pages.map(median),
-            small: small.map(median),
-            eight: median(eight),
-            idle_read: median(idle_read),
-            busy_read: median(busy_read),
-        }
+        figures
     }
 
     /// Each figure: its name, what was measured, and its ratio with the goal for it.
     fn rows(&self) -> Vec<(String, String, f64, Goal)> {
-        let speed = |time: Duration| format!("{:.2} GB/s", TOTAL as f64 / time.as_secs_f64() / 1e9);
-        let ratio =
-            |reference: Duration, time: Duration| reference.as_secs_f64() / time.as_secs_f64();
-        let micros = |time: Duration| format!("{:.2} us", time.as_secs_f64() * 1e6);
+        let seconds = |times: &[Duration]| median(times.to_vec()).as_secs_f64();
+        let speed = |times: &[Duration]| format!("{:.2} GB/s", TOTAL as f64 / seconds(times) / 1e9);
+        let micros = |times: &[Duration]| format!("{:.2} us", seconds(times) * 1e6);
         let mut rows = Vec::new();
         for (index, name) in ["EP to RC", "RC to EP"].into_iter().enumerate() {
-            let memcpy = self.memcpy[index];
-            rows.push((
-                format!("{name}, memcpy"),
-                speed(memcpy),
-                1.0,
-                Goal::AtLeast(1.0),
-            ));
-            for (what, time, goal) in [
-                ("1 MiB", self.large[index], 0.9),
-                ("4 KiB", self.pages[index], 0.75),
+            let memcpy = &self.memcpy[index];
+            let name = |what: &str| format!("{name}, {what}");
+            rows.push((name("memcpy"), speed(memcpy), 1.0, Goal::AtLeast(1.0)));
+            for (what, times, goal) in [
+                ("1 MiB elements", &self.large[index], 0.9),
+                ("4 KiB elements", &self.pages[index], 0.75),
             ] {
-                let name = format!("{name}, {what} elements");
-                rows.push((name, speed(time), ratio(memcpy, time), Goal::AtLeast(goal)));
+                let ratio = ratio(memcpy, times);
+                rows.push((name(what), speed(times), ratio, Goal::AtLeast(goal)));
             }
-            let small = SMALL_COUNT as f64 / self.small[index].as_secs_f64() / 1e6;
-            let name = format!("{name}, {SMALL} byte elements");
+            let small = SMALL_COUNT as f64 / seconds(&self.small[index]) / 1e6;
+            let name = name(&format!("{SMALL} byte elements"));
             rows.push((name, format!("{small:.2} M/s"), small, Goal::AtLeast(5.0)));
         }
         // One channel's total: half of it each way.
-        let one = (self.large[0] + self.large[1]) / 2;
+        let both = self.large[0].iter().zip(&self.large[1]);
+        let one: Vec<Duration> = both.map(|(there, back)| (*there + *back) / 2).collect();
         let name = "eight channels, of one".to_string();
-        rows.push((
-            name,
-            speed(self.eight),
-            ratio(one, self.eight),
-            Goal::AtLeast(0.9),
-        ));
-        let idle = micros(self.idle_read);
+        let eight = ratio(&one, &self.eight);
+        rows.push((name, speed(&self.eight), eight, Goal::AtLeast(0.9)));
+        let idle = micros(&self.idle_read);
         rows.push(("register read, idle".into(), idle, 1.0, Goal::AtMost(1.0)));
-        let busy = ratio(self.busy_read, self.idle_read);
+        let busy = ratio(&self.busy_read, &self.idle_read);
         let name = "register read, busy".into();
-        rows.push((name, micros(self.busy_read), busy, Goal::AtMost(2.0)));
+        rows.push((name, micros(&self.busy_read), busy, Goal::AtMost(2.0)));
         rows
     }
 
@@ -156,6 +146,16 @@ pub fn time(act: impl FnOnce()) -> Duration {
     began.elapsed()
 }
 
+/// How many times `times` go into `references`, of the same rounds: the median round's.
+fn ratio(references: &[Duration], times: &[Duration]) -> f64 {
+    let pairs = references.iter().zip(times);
+    let mut ratios: Vec<f64> = pairs
+        .map(|(reference, time)| reference.as_secs_f64() / time.as_secs_f64())
+        .collect();
+    ratios.sort_unstable_by(f64::total_cmp);
+    ratios[ratios.len() / 2]
+}
+
 /// The median of measurements.
 pub fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
@@ -174,7 +174,7 @@ fn verify(board: &mut Board) {
             &board.rc
         };
         source.write(list::DATA, &pattern);
-        alone(board, Channel { way, number: 0 }, MIB, TOTAL / MIB);
+        alone(board, Channel { way, number: 0 }, LARGE);
         let target = if way == Way::Write {
             &board.rc
         } else {
@@ -200,18 +200,28 @@ fn copy(board: &Board, way: Way) -> Duration {
     })
 }
 
-/// One channel moves `count` elements of `size` bytes: from its doorbell to the handled interrupt.
-fn alone(board: &mut Board, channel: Channel, size: usize, count: usize) -> Duration {
-    list::write(channel, &board.ep, &board.rc, list::DATA, size, count);
+/// `count` elements of `size` bytes, one behind the other.
+const fn in_a_row(size: usize, count: usize) -> Elements {
+    Elements {
+        count,
+        size,
+        window: usize::MAX,
+    }
+}
+
+/// One channel moves `elements`: from its doorbell to the handled interrupt.
+fn alone(board: &mut Board, channel: Channel, elements: Elements) -> Duration {
+    list::write(channel, &board.ep, &board.rc, list::DATA, elements);
     transfer(board, &[channel])
 }
 
-/// The first channels move `count` elements of `size` bytes each, all at a time.
-pub fn side_by_side(board: &mut Board, channels: usize, size: usize, count: usize) -> Duration {
+/// The first channels move `elements` each, all at a time.
+pub fn side_by_side(board: &mut Board, channels: usize, elements: Elements) -> Duration {
     let channels = Channel::first(channels);
     for (index, channel) in channels.iter().enumerate() {
-        let offset = list::DATA + index * size * count;
-        list::write(*channel, &board.ep, &board.rc, offset, size, count);
+        let room = (elements.size * elements.count).min(elements.window);
+        let offset = list::DATA + index * room;
+        list::write(*channel, &board.ep, &board.rc, offset, elements);
     }
     transfer(board, &channels)
 }
@@ -237,7 +247,7 @@ fn reads_beside_a_transfer(board: &mut Board) -> Vec<Duration> {
         way: Way::Write,
         number: 0,
     };
-    list::write(channel, &board.ep, &board.rc, list::DATA, MIB, TOTAL / MIB);
+    list::write(channel, &board.ep, &board.rc, list::DATA, LARGE);
     board.enable(&[channel]);
     board.settle();
     board.ring(&[channel]);

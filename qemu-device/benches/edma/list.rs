@@ -64,12 +64,28 @@ impl Channel {
     }
 }
 
-/// Writes a list that moves `count` times `size` bytes, contiguous from `offset` on in both RAMs, and
-/// raises DONE with the last; then the link to its own start (`dw_edma_core_start`).
-pub fn write(channel: Channel, ep: &Ram, rc: &Ram, offset: usize, size: usize, count: usize) {
+/// What a list moves.
+#[derive(Clone, Copy, Debug)]
+pub struct Elements {
+    /// How many.
+    pub count: usize,
+    /// Bytes of each.
+    pub size: usize,
+    /// They lie one behind the other, and again from the first on after so many bytes.
+    pub window: usize,
+}
+
+/// Writes a list that moves `elements` from `offset` on in both RAMs, and raises DONE with the last; then
+/// the link to its own start (`dw_edma_core_start`).
+pub fn write(channel: Channel, ep: &Ram, rc: &Ram, offset: usize, elements: Elements) {
+    let Elements {
+        count,
+        size,
+        window,
+    } = elements;
     let mut list = Vec::with_capacity((count + 1) * element::SIZE as usize);
     for index in 0..count {
-        let at = (offset + index * size) as u64;
+        let at = (offset + index * size % window) as u64;
         let (source, destination) = match channel.way {
             Way::Write => (ep.address + at, rc.address + at),
             Way::Read => (rc.address + at, ep.address + at),

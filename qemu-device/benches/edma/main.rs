@@ -12,8 +12,8 @@
 //! - *register read*: while nothing happens, and while a channel moves 64 MiB;
 //! - a table of what an element costs, which is plotted as well: `target/tmp/edma-cost.svg`.
 //!
-//! Times are medians, and go from the doorbell's write to the interrupt's last clear. With `-- --json`
-//! they come as one JSON object.
+//! Times are medians of rounds, ratios the median of the rounds' own, and both go from the doorbell's
+//! write to the interrupt's last clear. With `-- --json` they come as one JSON object.
 
 mod board;
 mod cost;
