@@ -35,6 +35,15 @@ pub enum End {
     Broken(String),
 }
 
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Self::Closed,
+            _ => Self::Broken(error.to_string()),
+        }
+    }
+}
+
 /// Connects to the device, which listens before it lets a QEMU start, or soon.
 ///
 /// # Errors
@@ -58,8 +67,10 @@ pub fn open(path: &Path, patience: Duration) -> io::Result<OwnedFd> {
 
 /// Says who this is, then follows the device until the connection ends; every window is void afterwards.
 ///
-/// After each set has been answered, `publish` gets all pages that are windows now. The first call means
-/// that the device has accepted this library, which it must within `patience`.
+/// Once a set is in force, `publish` gets all pages that are windows now, before the device gets its answer:
+/// what the device does next cannot overtake what `publish` asks the main loop for, if it takes the same
+/// way. An MSI does. The first call means that the device has accepted this library, which it must within
+/// `patience`.
 pub fn serve(
     stream: &OwnedFd,
     side: u32,
@@ -77,7 +88,7 @@ pub fn serve(
                 break end;
             }
         },
-        Err(error) => End::Broken(error.to_string()),
+        Err(error) => error.into(),
     };
     void(arena, &state.windows_now());
     end
@@ -95,18 +106,17 @@ fn turn(
     arena: &Arena,
     publish: &mut impl FnMut(Vec<Range>),
 ) -> Result<(), End> {
-    let broken = |error: io::Error| End::Broken(error.to_string());
     let mut buffer = [0; MAX_MESSAGE + 1];
     let (message, files) = receive(stream, &mut buffer)?;
     let change = state.receive(message, files);
     let change = change.map_err(|malformed| End::Broken(malformed.into()))?;
     let Some(change) = change else { return Ok(()) };
-    follow(arena, state, &change).map_err(broken)?;
+    follow(arena, state, &change)?;
     if change.seq == 1 {
-        wait_at_most(stream, Duration::ZERO).map_err(broken)?;
+        wait_at_most(stream, Duration::ZERO)?;
     }
-    tell(stream, &Ack { seq: change.seq }.to_bytes()).map_err(broken)?;
     publish(change.wanted);
+    tell(stream, &Ack { seq: change.seq }.to_bytes())?;
     Ok(())
 }
 
@@ -141,8 +151,7 @@ fn receive<'a>(stream: &OwnedFd, buffer: &'a mut [u8]) -> Result<(&'a [u8], Vec<
             Ok(received) => received,
             Err(Errno::EINTR) => continue,
             Err(Errno::EAGAIN) => return Err(End::Broken("the device does not answer".into())),
-            Err(Errno::ECONNRESET) => return Err(End::Closed),
-            Err(error) => return Err(End::Broken(error.to_string())),
+            Err(error) => return Err(io::Error::from(error).into()),
         };
         for entry in received.cmsgs().into_iter().flatten() {
             if let ControlMessageOwned::ScmRights(raw) = entry {

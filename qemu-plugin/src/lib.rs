@@ -17,13 +17,13 @@
 //! It must not harm QEMU: it touches no memory but its own mappings, nothing unwinds into QEMU, and when
 //! something is not as it must be it says so in one line, and accesses trap.
 
-pub mod arena;
-pub mod arguments;
-pub mod connection;
-pub mod protocol;
-pub mod qemu;
-pub mod range;
-pub mod regions;
+mod arena;
+mod arguments;
+mod connection;
+mod protocol;
+mod qemu;
+mod range;
+mod regions;
 mod report;
 #[cfg(test)]
 mod test_support;

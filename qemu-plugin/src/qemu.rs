@@ -3,8 +3,9 @@
 //!
 //! These are QEMU's internals: they have no stable form, and Debian ships no header for them, so their
 //! signatures are typed here, from QEMU 11.1's `include/system/memory.h`, `include/qom/object.h`,
-//! `include/hw/pci/pci_host.h`, `include/system/cpus.h`, `include/block/aio.h` and the generated `qapi-types-control.h`. [`Qemu::find`] therefore refuses any
-//! other release than [`TESTED`], and one that lacks a name.
+//! `include/hw/pci/pci_host.h`, `include/system/cpus.h`, `include/block/aio.h` and the generated
+//! `qapi-types-control.h`. [`Qemu::find`] therefore refuses any other release than [`TESTED`], and one that
+//! lacks a name.
 
 use nix::libc;
 use std::ffi::{c_char, c_int, c_void, CStr};

@@ -122,15 +122,7 @@ impl Regions {
         }
         match self.tree.try_lock() {
             Ok(mut tree) => {
-                tree.forget_unplugged(&self.qemu);
-                let whole = if tree.is_laid(&self.wanted()) {
-                    tree.settle(self, &self.wanted())
-                } else {
-                    self.standing(|answered| match answered {
-                        true => tree.settle(self, &self.wanted()),
-                        false => false,
-                    })
-                };
+                let whole = tree.settle(self);
                 self.behind.store(!whole, Ordering::Relaxed);
             }
             // A panic left it half done: what is laid stays, over void or the right pages.
@@ -158,9 +150,10 @@ impl Regions {
     /// that was laid in between, would not see its own write; nor would another vCPU that it tells of it. One
     /// that waits for the big lock has already decided that it traps: so all are stopped, not only kept from
     /// that lock. Then the reply to a read, behind all of their writes on the same socket, says that they are
-    /// done. `act` hears `false` if nobody answers.
+    /// done. (That adding RAM makes vfio send a DMA_MAP and wait does not help: TCG's listener comes before
+    /// vfio's.) `act` hears `false` if nobody answers.
     ///
-    /// The big lock is let go of meanwhile, and taken again.
+    /// The big lock is let go of until the vCPUs stand, and held from then on.
     fn standing<T>(&self, act: impl FnOnce(bool) -> T) -> T {
         // Vendor and device id, which QEMU asks the device for each time.
         const ID: u32 = 0;
@@ -196,31 +189,46 @@ impl Regions {
     }
 }
 
+/// How the tree is to be changed.
+struct Plan {
+    /// Where aliases belong.
+    places: Vec<Place>,
+    /// Those of them where there is none.
+    new: Vec<Place>,
+    /// Whether nothing that is wanted must wait for its BAR.
+    whole: bool,
+}
+
 impl Tree {
-    /// Aliases of which the container is gone lie nowhere.
-    fn forget_unplugged(&mut self, qemu: &Qemu) {
+    /// Makes the tree what is wanted; `false` if some of it must wait. Under the big lock.
+    fn settle(&mut self, regions: &Regions) -> bool {
+        let plan = self.plan(regions);
+        if plan.new.is_empty() {
+            self.carry_out(regions, &plan);
+            return plan.whole;
+        }
+        regions.standing(|answered| {
+            // The lock was let go of: the device may be another one, and something else may be wanted.
+            let mut plan = self.plan(regions);
+            if !answered {
+                plan.new.clear();
+                plan.whole = false;
+            }
+            self.carry_out(regions, &plan);
+            plan.whole
+        })
+    }
+
+    fn plan(&mut self, regions: &Regions) -> Plan {
+        let qemu = &regions.qemu;
         for alias in &mut self.aliases {
             // SAFETY: the alias is ours and initialised.
             if alias.laid.is_some() && !unsafe { (qemu.memory_region_is_mapped)(alias.region) } {
                 alias.laid = None;
             }
         }
-    }
-
-    /// Whether all that is wanted lies there, as far as is known without a look at QEMU.
-    fn is_laid(&self, wanted: &[Range]) -> bool {
-        let laid = |range| {
-            let places = self.aliases.iter().filter_map(|alias| alias.laid.as_ref());
-            places.into_iter().any(|(_, place)| place == range)
-        };
-        wanted.iter().all(laid)
-    }
-
-    /// Makes the tree what is wanted; `false` if something must wait for its BAR. Under the big lock.
-    fn settle(&mut self, regions: &Regions, wanted: &[Range]) -> bool {
-        let qemu = &regions.qemu;
-        self.forget_unplugged(qemu);
-        let containers = match wanted {
+        let wanted = regions.wanted();
+        let containers = match wanted[..] {
             [] => [ptr::null_mut(); BARS as usize],
             _ => regions.containers(),
         };
@@ -232,19 +240,32 @@ impl Tree {
             (range.end() <= size?).then_some((container, range))
         };
         let places: Vec<Place> = wanted.iter().filter_map(fits).collect();
-        let laid: Vec<Place> = self.aliases.iter().filter_map(|alias| alias.laid).collect();
-        let new: Vec<&Place> = places
-            .iter()
-            .filter(|place| !laid.contains(place))
-            .collect();
-        let whole = places.len() == wanted.len();
-        let gone = |place: &Place| !places.contains(place);
-        if new.is_empty() && !laid.iter().any(gone) {
-            return whole;
+        let is_new = |place: &&Place| {
+            let mut laid = self.aliases.iter().filter_map(|alias| alias.laid.as_ref());
+            !laid.any(|laid| laid == *place)
+        };
+        Plan {
+            new: places.iter().filter(is_new).copied().collect(),
+            whole: places.len() == wanted.len(),
+            places,
+        }
+    }
+
+    /// Under the same lock that the plan was made under.
+    fn carry_out(&mut self, regions: &Regions, plan: &Plan) {
+        let qemu = &regions.qemu;
+        let gone = |place: &Place| !plan.places.contains(place);
+        if plan.new.is_empty()
+            && !self
+                .aliases
+                .iter()
+                .any(|alias| alias.laid.is_some_and(|laid| gone(&laid)))
+        {
+            return;
         }
         let free = self.aliases.iter();
         let free = free.filter(|alias| alias.laid.as_ref().is_none_or(gone));
-        for _ in free.count()..new.len() {
+        for _ in free.count()..plan.new.len() {
             self.make_alias(regions);
         }
 
@@ -257,7 +278,7 @@ impl Tree {
             }
         }
         let free = self.aliases.iter_mut().filter(|alias| alias.laid.is_none());
-        for (alias, &&(container, range)) in free.zip(&new) {
+        for (alias, &(container, range)) in free.zip(&plan.new) {
             // SAFETY: the alias is ours, initialised as one of the arena's region, and in no container; what
             // it shows lies within the arena, and the container was found under this same lock.
             unsafe {
@@ -274,7 +295,6 @@ impl Tree {
         }
         // SAFETY: begun above.
         unsafe { (qemu.memory_region_transaction_commit)() };
-        whole
     }
 
     /// One more alias, of the arena's region, which the first one makes as well.

@@ -144,6 +144,20 @@ fn a_device_that_goes_away_leaves_void_behind() {
 }
 
 #[test]
+fn a_device_that_does_not_wait_for_the_answer_has_closed_the_connection() {
+    let mut device = Device::start();
+    device.map(1, 2);
+    device.say(&set(1, &[window(0, 3, 2, 1, 0)]), &[]);
+    device.stream = None;
+    let (end, arena) = device.end();
+    assert_eq!(end, End::Closed);
+    let at = Arena::offset(range(0, 3, 1));
+    // SAFETY: it was a window.
+    let byte = unsafe { arena.base().cast::<u8>().add(at as usize).read_volatile() };
+    assert_eq!(byte, 0xff);
+}
+
+#[test]
 fn a_malformed_message_voids_and_ends() {
     let mut device = Device::start();
     device.map(1, 2);
