@@ -5,6 +5,7 @@
 //! is bounded ([`LIMITS`]), and so is whatever waits for it: an unmap, a stop, another channel's turn.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -33,16 +34,28 @@ const REST: Duration = Duration::from_millis(1);
 /// Bytes of the word at the RC's MSI address.
 const WORD: usize = 4;
 
-/// Wakes the worker.
+/// What others see of the worker.
 #[derive(Default)]
 pub(super) struct Dma {
     ready: Condvar,
+    /// Odd while a job's bytes move; it becomes so under the silicon's lock.
+    moves: AtomicU64,
 }
 
 impl Dma {
     /// A channel has something to do.
     pub fn wake(&self) {
         self.ready.notify_one();
+    }
+
+    /// Waits until no byte moves any more that was asked for before: after a change of where addresses
+    /// lead none may arrive by the old way. On PCIe the answer to that change pushes them ahead of it.
+    /// Not to be called by the worker, or with the silicon locked.
+    pub fn settle(&self) {
+        let moves = self.moves.load(Ordering::Acquire);
+        while moves % 2 == 1 && self.moves.load(Ordering::Acquire) == moves {
+            thread::yield_now();
+        }
     }
 }
 
@@ -127,9 +140,11 @@ impl Worker {
                 }
                 Some(job) => {
                     self.route(&silicon, &job);
+                    machine.dma.moves.fetch_add(1, Ordering::AcqRel);
                     drop(silicon);
                     machine.perform(effects);
                     let done = self.perform(&job);
+                    machine.dma.moves.fetch_add(1, Ordering::AcqRel);
                     report = Some((job.ticket(), done));
                 }
             }

@@ -144,9 +144,13 @@ impl Machine {
         act: impl FnOnce(&mut Silicon, &mut Effects),
     ) {
         let mut effects = Effects::default();
+        let before = silicon.routes();
         act(&mut silicon, &mut effects);
         let routes = silicon.routes();
         drop(silicon);
+        if routes != before {
+            self.dma.settle();
+        }
         self.follow_routes(routes);
         self.perform(effects);
     }

@@ -153,3 +153,33 @@ fn stops_and_disables_in_any_moment() {
     }
     moves(&mut pair);
 }
+
+/// Once a change is answered, nothing arrives by the way that it has closed.
+#[test]
+fn nothing_arrives_after_the_way_is_closed() {
+    let (mut pair, mut rc) = Pair::running();
+    let channel = Channel::write(1);
+    put(&pair.ep_ram, DATA, &[0xee; 0x10_0000]);
+    let ours = [0x11; 0x10_0000];
+    for round in 0..60 {
+        channel.go_in_circles(&mut pair, 0x10_0000);
+        if round % 2 == 0 {
+            rc.config(0x04, 0x2);
+            rc.fence();
+        } else {
+            pair.ltssm(false);
+            pair.ep.fence();
+        }
+        put(&pair.rc_ram, DATA, &ours);
+        assert_eq!(channel.wait(&mut pair), ABORT);
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        assert!(get(&pair.rc_ram, DATA, ours.len()) == ours, "{round}");
+        if round % 2 == 0 {
+            rc.config(0x04, 0x6);
+            rc.fence();
+        } else {
+            pair.ltssm(true);
+            rc = pair.plug();
+        }
+    }
+}
