@@ -14,9 +14,9 @@ PAIR := $(CARGO) run --quiet --release --package pair --
 
 .PHONY: run-pair test unit-test suite gdb-ep gdb-rc bench lint clean
 
-# The device is a program of its own, which the runner finds beside itself.
+# The device is a program of its own, and QEMU loads a library; the runner finds both beside itself.
 define build
-$(CARGO) build --release --package pair --package qemu-device
+$(CARGO) build --release --package pair --package qemu-device --package qemu-plugin
 endef
 
 run-pair:
@@ -39,7 +39,9 @@ gdb-ep gdb-rc: gdb-%:
 
 bench:
 	$(CARGO) bench --package qemu-device --bench vfio_user
+	$(CARGO) bench --package qemu-device --bench edma
 	ci/bench/pair.sh
+	ci/bench/windows.sh
 
 lint:
 	$(CARGO) fmt --all --check

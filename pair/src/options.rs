@@ -44,9 +44,9 @@ impl std::str::FromStr for Edma {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Windows {
     /// At memory speed where that can be had: a library in QEMU lays the peer's memory over them.
+    #[default]
     Fast,
     /// Every access is a message to the device, which sees and counts it.
-    #[default]
     Trap,
 }
 

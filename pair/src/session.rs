@@ -22,6 +22,7 @@ use crate::signals;
 use crate::status::{Exit, Failure};
 use crate::timeline::Timeline;
 use crate::watch::Watch;
+use crate::windows;
 use serde::Serialize;
 use serde_json::Value;
 use std::env;
@@ -155,7 +156,8 @@ impl Pair {
     }
 
     fn start_helpers(&mut self, plan: &Plan) -> Result<(), Failure> {
-        let device = self.sink("device", "device.log")?;
+        let mut device = self.sink("device", "device.log")?;
+        device.on_line = windows::watch_for_loss(&self.watch);
         self.device = Some(Service::start(
             "qemu-device",
             plan.device.build(),
@@ -179,7 +181,8 @@ impl Pair {
         let mut console = self.sink(side.name(), &format!("{side}.log"))?;
         self.consoles[side] = console.tail.clone();
         console.on_line = watch_for_panic(side, console.tail.clone(), &self.watch);
-        let stderr = self.sink(&format!("{side}.qemu"), &format!("{side}-qemu.log"))?;
+        let mut stderr = self.sink(&format!("{side}.qemu"), &format!("{side}-qemu.log"))?;
+        stderr.on_line = windows::watch_for_loss(&self.watch);
         let name = format!("QEMU of {}", side.title());
         let service = Service::start(
             &name,

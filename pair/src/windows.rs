@@ -7,9 +7,11 @@
 use crate::artefacts::Tools;
 use crate::options::{Debug, Options, Windows};
 use crate::qemu;
+use crate::watch::Watch;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 
 /// The library's file, which cargo puts beside this program.
 pub const LIBRARY: &str = "libspider_windows.so";
@@ -79,6 +81,32 @@ impl Serving {
 /// What is said when windows are slow for `reason`.
 pub fn trapping(reason: &str) -> String {
     format!("windows: trap, each access is a message (right, and slow): {reason}")
+}
+
+/// Tells the user when a library gives up while the pair runs, by what it or the device says on stderr.
+pub fn watch_for_loss(watch: &Arc<Watch>) -> Box<dyn FnMut(&str) + Send> {
+    let watch = watch.clone();
+    Box::new(move |line| {
+        if let Some(reason) = lost(line).filter(|_| !watch.over()) {
+            eprintln!("pair: {}", trapping(reason));
+        }
+    })
+}
+
+/// Why windows are slow from now on, if this line of QEMU's or the device's stderr says so.
+fn lost(line: &str) -> Option<&str> {
+    // Said by the library; that the device hung up is said better by the device.
+    let library = line
+        .strip_prefix("spider-windows: ")
+        .and_then(|rest| rest.strip_suffix(": accesses trap"))
+        .filter(|_| !line.contains("closed the connection"));
+    // Said by the device: "[time WARN module] windows: the library in the ep's QEMU is dropped: WHY; accesses trap …".
+    let device = || {
+        let (_, rest) = line.split_once("windows: the library in the ")?;
+        let (told, _) = rest.split_once("; accesses trap")?;
+        told.contains(" is dropped: ").then_some(told)
+    };
+    library.or_else(device)
 }
 
 /// Whether these tools' QEMU is the one, and can load the library: asked of the dynamic linker before any guest boots,
@@ -170,6 +198,24 @@ mod tests {
             reason,
             "QEMU cannot load libspider_windows.so: file too short"
         );
+    }
+
+    #[test]
+    fn what_is_lost_while_it_runs_is_told_once() {
+        let dropped = "[2026-11-21T16:00:00Z WARN  qemu_device::machine::windows] windows: the library in the ep's QEMU is dropped: no answer within 1000 ms; accesses trap from now on";
+        assert_eq!(
+            lost(dropped),
+            Some("ep's QEMU is dropped: no answer within 1000 ms")
+        );
+        let refused = "spider-windows: this QEMU has no object_new: accesses trap";
+        assert_eq!(lost(refused), Some("this QEMU has no object_new"));
+        for silent in [
+            "spider-windows: the device closed the connection: accesses trap",
+            "spider-windows: windows at memory speed (QEMU 11.1.3)",
+            "[… INFO qemu_device::machine::windows] windows: the library in the ep's QEMU is gone",
+        ] {
+            assert_eq!(lost(silent), None, "{silent}");
+        }
     }
 
     #[test]
