@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use abi::edma::control;
 
 use super::element::{self, Data, Element};
+use super::interrupts::{Abort, Cause, Due, Raised};
 use super::job::{Job, Limits, Outcome, Ticket, Transfer};
 use super::registers::ChannelRegister;
 use super::Direction;
@@ -36,60 +37,6 @@ const CONTROL1_WRITABLE: u32 = !control::CS.mask();
 /// Links after the last data element until its interrupt no longer waits for the next one. The driver's
 /// lists have one; a list of links alone must not hold an interrupt back for ever.
 const PATIENCE: u32 = 16;
-
-/// An interrupt that is wanted: on the line, as a message to the RC, or both.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Due {
-    /// By LIE.
-    pub local: bool,
-    /// By RIE.
-    pub remote: bool,
-}
-
-impl Due {
-    /// What a control word asks for.
-    fn of(word: u32) -> Self {
-        Self {
-            local: control::LIE.is_set(word),
-            remote: control::RIE.is_set(word),
-        }
-    }
-
-    const fn any(self) -> bool {
-        self.local || self.remote
-    }
-}
-
-/// Why a channel aborted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// It was told to.
-    Stopped,
-    /// An element could not be fetched.
-    List,
-    /// The EP's RAM could not be accessed.
-    Local,
-    /// The RC did not take, or give, the data.
-    Remote,
-}
-
-/// An abort.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Abort {
-    /// Why.
-    pub cause: Cause,
-    /// The interrupts that a single element asks for; `None` in a list.
-    pub single: Option<Due>,
-}
-
-/// What a channel has to tell, the end of an element before an abort.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Raised {
-    /// An element that asked for it is done.
-    pub done: Due,
-    /// The channel aborted.
-    pub abort: Option<Abort>,
-}
 
 /// A job that is out.
 #[derive(Clone, Copy, Debug)]

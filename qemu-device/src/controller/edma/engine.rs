@@ -4,8 +4,8 @@
 use abi::edma::{self as layout, control};
 use serde_json::{json, Value};
 
-use super::channel::{Channel, Raised};
-use super::interrupts::Interrupts;
+use super::channel::Channel;
+use super::interrupts::{Interrupts, Raised};
 use super::registers::{ChannelRegister, EngineRegister};
 use super::{Direction, Job, Limits, Outcome, Ticket};
 use crate::controller::access::Write;

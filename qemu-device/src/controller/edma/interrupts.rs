@@ -5,9 +5,8 @@
 //! channels of its own, and what one of them clears is gone for the other; the silicon does not help
 //! them, and neither does this.
 
-use abi::edma as layout;
+use abi::edma::{self as layout, control};
 
-use super::channel::{Cause, Due, Raised};
 use super::Direction;
 use crate::controller::access::Write;
 use crate::controller::{Effect, Effects};
@@ -17,6 +16,61 @@ const INTERRUPTS: u32 = layout::DONE.mask() | layout::ABORT.mask();
 /// Linked-list error enables, local and remote.
 const LINKED_LIST_ERRORS: u32 =
     layout::LINKED_LIST_ERR_LOCAL.mask() | layout::LINKED_LIST_ERR_REMOTE.mask();
+
+/// An interrupt that is wanted: on the line, as a message to the RC, or both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// By LIE.
+    pub local: bool,
+    /// By RIE.
+    pub remote: bool,
+}
+
+impl Due {
+    /// What a control word asks for.
+    pub fn of(word: u32) -> Self {
+        Self {
+            local: control::LIE.is_set(word),
+            remote: control::RIE.is_set(word),
+        }
+    }
+
+    /// Whether anybody is to be told.
+    pub const fn any(self) -> bool {
+        self.local || self.remote
+    }
+}
+
+/// Why a channel aborted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It was told to.
+    Stopped,
+    /// An element could not be fetched.
+    List,
+    /// The EP's RAM could not be accessed.
+    Local,
+    /// The RC did not take, or give, the data.
+    Remote,
+}
+
+/// An abort.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abort {
+    /// Why.
+    pub cause: Cause,
+    /// The interrupts that a single element asks for; `None` in a list.
+    pub single: Option<Due>,
+}
+
+/// What a channel has to tell, the end of an element before an abort.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Raised {
+    /// An element that asked for it is done.
+    pub done: Due,
+    /// The channel aborted.
+    pub abort: Option<Abort>,
+}
 
 /// The interrupt registers of one direction.
 #[derive(Clone, Debug, Default)]
