@@ -72,10 +72,15 @@ poke $engine_enable 0
 ended
 every_channel_moves
 
-endless 'data, round and round; the link stopped' "${round[@]}"
-ep "echo 0 >$(epc)/start"
-ended
-wait_for 20 "$FUNCTION to go from the RC" rc "! test -e /sys/bus/pci/devices/$FUNCTION"
-ep "echo 1 >$(epc)/start"
-find_buffer
-every_channel_moves
+# Found by its data, which has nowhere to go; and by nothing but the link.
+for name in round link; do
+    declare -n words=$name
+    endless "$name; the link stopped" "${words[@]}"
+    ep "echo 0 >$(epc)/start"
+    ended
+    same 'the state of channel 3' halted "$(silicon 3 status)"
+    wait_for 20 "$FUNCTION to go from the RC" rc "! test -e /sys/bus/pci/devices/$FUNCTION"
+    ep "echo 1 >$(epc)/start"
+    find_buffer
+    every_channel_moves
+done
