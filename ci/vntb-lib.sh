@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+# shellcheck shell=bash
+# What the cases of the stock vNTB share. Begin with: . "$SUITE/lib.sh"; . "$SUITE/vntb-lib.sh"
+
+# both CMD…: runs CMD in both guests at once; fails if either does.
+both() {
+    local status=0 pid
+    ep "$@" &
+    pid=$!
+    rc "$@" || status=$?
+    wait "$pid" || status=$?
+    return "$status"
+}
+
+# both_load MODULE [PARAMETER=VALUE…]: a client of the NTB in both guests, until the case ends.
+both_load() {
+    both_loaded="$1 ${both_loaded-}"
+    trap 'unload_all' EXIT
+    both modprobe "$@"
+}
+
+# What both_load loaded goes again, last one first, however the case ends.
+unload_all() {
+    # shellcheck disable=SC2086
+    both modprobe -r $both_loaded
+}
+
+# ntb SIDE: the NTB device of that side. The EP's is on a bus of its own, whose domain the kernel counts up.
+ntb() {
+    case $1 in
+    ep) ep 'cd /sys/bus/ntb/devices && echo *' ;;
+    rc) echo "$FUNCTION" ;;
+    esac
+}
+
+# --- ntb_tool
+
+# tool_load: ntb_tool in both guests, the link up; sets EP_TOOL and RC_TOOL, their directories in debugfs.
+tool_load() {
+    both_load ntb_tool
+    EP_TOOL=/sys/kernel/debug/ntb_tool/$(ntb ep)
+    RC_TOOL=/sys/kernel/debug/ntb_tool/$FUNCTION
+    rc "echo Y >$RC_TOOL/link"
+    link_is Y
+}
+
+# link_is Y|N: what both sides say of the NTB's link.
+link_is() {
+    same "the link, as the RC sees it" "$1" "$(rc "cat $RC_TOOL/peer0/link")"
+    same "the link, as the EP sees it" "$1" "$(ep "cat $EP_TOOL/peer0/link")"
+}
+
+# --- The network (cases with --net, or after net_load)
+
+# net_load [PARAMETER=VALUE…]: a network as --net makes it, with these parameters of ntb_transport, until the case ends.
+net_load() {
+    both_load ntb_transport "$@"
+    both_load ntb_netdev
+    net_up
+}
+
+# net_up: the interfaces of a freshly loaded ntb_netdev, as --net does it.
+net_up() {
+    local script=/usr/local/share/spider-pair/functions/net.sh pid
+    ep "$script ep $EP_ADDRESS rc $RC_ADDRESS" &
+    pid=$!
+    rc "$script rc $RC_ADDRESS ep $EP_ADDRESS"
+    wait "$pid"
+}
+
+# shellcheck disable=SC2034
+EP_ADDRESS=10.0.0.10
+# shellcheck disable=SC2034
+RC_ADDRESS=10.0.0.11
+
+# The interface of ntb_netdev in a guest, in a command that runs there.
+# shellcheck disable=SC2034
+INTERFACE='$(ls /sys/bus/ntb_transport/devices/ntb_netdev0/net)'
+
+# no_loss SIDE ARGUMENT…: all of these pings from SIDE are answered, each once.
+#
+# Adaptive: one is under way at a time, or a busy machine loses some at ping's own socket, whose buffer holds two
+# packets as ntb_netdev receives them, 64 KiB each whatever is in them.
+no_loss() {
+    local side=$1 output
+    shift
+    output=$("$side" ping -A "$@") || true
+    printf '%s\n' "$output"
+    grep -q ' 0% packet loss' <<<"$output" || fail "$side: ping $*: $(grep 'packet loss' <<<"$output" || echo 'no result')"
+    ! grep -qE 'duplicates|errors|DUP!' <<<"$output" || fail "$side: ping $*: duplicates or errors"
+}
+
+# no_bad_packets: neither side's interface or IP stack has seen a damaged or refused packet since the boot.
+no_bad_packets() {
+    local side bad
+    for side in ep rc; do
+        bad=$("$side" "cd /sys/class/net/$INTERFACE/statistics && grep . rx_errors rx_length_errors rx_crc_errors tx_errors | grep -v ':0\$'
+            awk '/^(Udp|Tcp|Icmp):/ { if (\$1 in head) { split(head[\$1], name); for (i = 2; i <= NF; i++) if (name[i] == \"InCsumErrors\" && \$i) print \$1, name[i], \$i } else head[\$1] = \$0 }' /proc/net/snmp")
+        [ -z "$bad" ] || fail "$side: $bad"
+    done
+}
+
+# sum: the SHA-256 of stdin.
+sum() {
+    sha256sum | cut -d' ' -f1
+}
+
+# nc_file FROM TO TO-ADDRESS BYTES [udp]: a file of BYTES goes from one guest to the other and is the same there.
+#
+# UDP: a datagram for 16 KiB, which is how nc reads. They may come in another order, as stock ntb_transport receives on
+# whichever processor schedules its tasklet.
+nc_file() {
+    local from=$1 to=$2 address=$3 bytes=$4 protocol=${5-tcp} send='-N' receive='' sums=sha256sum wanted got pid
+    if [ "$protocol" = udp ]; then
+        send='-u -q 1' receive="-u -W $(((bytes + 16383) / 16384))"
+        sums="split -b 16384 --filter=sha256sum -"
+    fi
+    wanted=$("$from" "head -c $bytes /dev/urandom >/tmp/sent && $sums </tmp/sent | sort")
+    "$to" "timeout 60 nc -l $receive 5001 >/tmp/received" &
+    pid=$!
+    wait_for 20 "nc on the $to to listen" "$to" "ss -Hln --$protocol sport = 5001 | grep -q ."
+    "$from" "timeout 60 nc $send $address 5001 </tmp/sent"
+    wait "$pid" || fail "$from to $to: not all of $bytes bytes came by $protocol"
+    got=$("$to" "$sums </tmp/received | sort")
+    same "$from to $to, $bytes bytes by $protocol: the checksums" "$wanted" "$got"
+    both rm -f /tmp/sent /tmp/received
+}
