@@ -2,7 +2,13 @@
 //! The eDMA against a reference model, without guests.
 
 mod chaos;
+#[allow(dead_code)] // shared with the tests of windows
+#[path = "../windows/guest.rs"]
+mod guest;
 mod model;
+#[allow(dead_code)] // shared with the tests of windows
+#[path = "../windows/pair.rs"]
+mod pair;
 mod script;
 #[path = "../silicon_common/mod.rs"]
 mod silicon_common;
@@ -10,3 +16,4 @@ mod strategies;
 mod world;
 
 mod anything;
+mod device;
