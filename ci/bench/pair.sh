@@ -8,14 +8,15 @@
 # - EP register: a read of the DBI's first word, through the EP face's BAR 0;
 # - RC register: a read of BAR 0 of the function, which an inbound iATU region leads to the EP's RAM;
 # - posted write: writes to BAR 2 of the function, and one read behind the last.
+# Windows trap, or the last two would not reach the device.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 if [ "${1-}" != --inside ]; then
-    cargo build --quiet --release -p pair -p qemu-device
+    cargo build --quiet --release -p pair -p qemu-device -p qemu-plugin
     echo "# phases of the boot, warm"
     cargo run --quiet --release -p pair -- run -- true
-    cargo run --quiet --release -p pair -- run -- "$0" --inside
+    cargo run --quiet --release -p pair -- run --windows trap -- "$0" --inside
     exit
 fi
 
