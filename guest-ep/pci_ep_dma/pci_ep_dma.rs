@@ -21,13 +21,14 @@ use kernel::{
 
 use crate::{
     bindings,
+    display::Core,
     dw_edma::Delegated,
     pci_epc::DmaRegisters,
     pci_epf::Attached,
     pci_epf_bar::{BarNumber, SubRange},
     vntb::{
         header,
-        slice::{Registers, Request, Slice, SliceError},
+        slice::{Registers, Request, Slice},
         window::Window,
     },
 };
@@ -63,18 +64,9 @@ pub(crate) fn plan(
         desc_size: DESC_SIZE,
     })
     .map_err(|error| {
-        dev_err!(function, "{}\n", Reason(error));
+        dev_err!(function, "{}\n", Core(error));
         EINVAL
     })
-}
-
-/// A reason of `abi`, for the kernel's formatting.
-struct Reason(SliceError);
-
-impl kernel::fmt::Display for Reason {
-    fn fmt(&self, f: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
-        core::fmt::Display::fmt(&self.0, f)
-    }
 }
 
 /// Registers of the controller, mapped for what its inbound translation leads to.

@@ -27,6 +27,8 @@ mod bridge;
 #[allow(dead_code)] // as `dmaengine`, which stands on it
 #[path = "../../guest-common/kernel/completion.rs"]
 mod completion;
+#[path = "../../guest-common/kernel/display.rs"]
+mod display;
 #[allow(dead_code)] // a client that only holds channels needs the least of it
 #[path = "../../guest-common/kernel/dmaengine.rs"]
 mod dmaengine;

@@ -1,0 +1,525 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The bridge at work: commands to the endpoint, its interrupts, and the NTB core's operations.
+
+use kernel::{
+    bindings,
+    device::{self, Bound},
+    dma::DmaAddress,
+    pci,
+    prelude::*,
+    sync::{aref::ARef, Arc, ArcBorrow, Mutex},
+    time::{delay::fsleep, Delta, Instant, Monotonic},
+};
+
+use crate::{
+    display::Core,
+    map::Map,
+    ntb::{self, Bits, MwAlign, Port},
+    pci_irq,
+    registers::Registers,
+    vntb::{
+        control::{self, Command, Control, Status, Version, WORD},
+        header::{self, Header},
+        irq,
+        locator::Locator,
+        window::{BarSizes, Window},
+        BARS, MAX_MWS,
+    },
+};
+
+/// Alignment of what a memory window leads to.
+const MW_ALIGN: u64 = 0x1000;
+/// How often to look whether a command is done.
+const PAUSE: Delta = Delta::from_micros(100);
+/// How long a command may take.
+const TIMEOUT: Delta = Delta::from_millis(control::COMMAND_TIMEOUT_MS as i64);
+
+/// What an endpoint exports, as far as its control block tells.
+struct Export {
+    locator: Locator,
+    registers: Registers,
+}
+
+/// An endpoint function that is a virtual NTB.
+#[pin_data]
+pub(crate) struct Endpoint {
+    #[pin]
+    port: Port<Self>,
+    pdev: ARef<pci::Device>,
+    map: &'static Map,
+    bars: BarSizes,
+    /// Where the CPU finds each BAR.
+    starts: [bindings::phys_addr_t; BARS],
+    registers: Registers,
+    /// The endpoint's scratchpads, where they have a BAR of their own.
+    peer_spads: Option<Registers>,
+    /// The doorbells, where they have a BAR of their own.
+    doorbells: Option<Registers>,
+    control: Control,
+    /// Vectors of the function.
+    all_vectors: u32,
+    /// Those of them that are the bridge's.
+    vectors: u32,
+    export: Option<Export>,
+    rung: Bits,
+    #[pin]
+    command: Mutex<()>,
+}
+
+ntb::impl_has_port! { impl HasPort for Endpoint { self.port } }
+
+impl Endpoint {
+    /// Looks at an endpoint that has `vectors` interrupt vectors.
+    pub(crate) fn new(
+        pdev: &pci::Device<Bound>,
+        map: &'static Map,
+        vectors: u32,
+    ) -> Result<Arc<Self>> {
+        let (mut bars, mut starts) = ([0; BARS], [0; BARS]);
+        for (number, (size, start)) in (0..).zip(bars.iter_mut().zip(&mut starts)) {
+            *size = pdev.resource_len(number)?;
+            *start = pdev.resource_start(number)?;
+        }
+        let registers = Registers::map(pdev, map.control)?;
+        let peer_spads = match map.peer_spads {
+            Some(bar) => Some(Registers::map(pdev, bar)?),
+            None => None,
+        };
+        let doorbells = match map.doorbells == map.control {
+            true => None,
+            false => Some(Registers::map(pdev, map.doorbells)?),
+        };
+
+        let control = load(pdev, &registers, &bars, map)?;
+        let export = match &control.dma {
+            Some(locator) => export(pdev, locator, &bars, &taken(map, &control, &bars)),
+            None => None,
+        };
+        // Completions come on the last vectors, which are not the bridge's then.
+        let completions = export.as_ref().map_or(0, |export| export.locator.num_chans);
+        let own = vectors.saturating_sub(completions);
+        let (vectors, export) = match own >= irq::MIN_VECTORS {
+            true => (own, export),
+            false => {
+                dev_err!(
+                    pdev,
+                    "DMA export refused: {} vectors are too few for {} channels\n",
+                    vectors,
+                    completions
+                );
+                (vectors, None)
+            }
+        };
+        Arc::pin_init(
+            try_pin_init!(Self {
+                port <- Port::new(),
+                pdev: pdev.into(),
+                map,
+                bars,
+                starts,
+                registers,
+                peer_spads,
+                doorbells,
+                control,
+                all_vectors: vectors + export.as_ref().map_or(0, |_| completions),
+                vectors,
+                export,
+                rung: Bits::new(),
+                command <- kernel::new_mutex!(()),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Vectors that are the bridge's, the first ones.
+    pub(crate) fn vectors(&self) -> u32 {
+        self.vectors
+    }
+
+    /// Number of doorbells: vectors but for the link's and one that is not used.
+    fn doorbell_count(&self) -> u32 {
+        self.vectors.saturating_sub(irq::FIRST_DOORBELL)
+    }
+
+    /// Has the endpoint do something, and waits until it is done.
+    fn command(&self, command: Command, argument: u32) -> Result {
+        let _one_at_a_time = self.command.lock();
+        self.registers.write32(control::ARGUMENT, argument);
+        self.registers.write32(control::COMMAND, command as u32);
+
+        let start = Instant::<Monotonic>::now();
+        let outcome = loop {
+            let late = start.elapsed() > TIMEOUT;
+            let raw = self.registers.read16(control::COMMAND_STATUS);
+            match Status::from_raw(raw) {
+                Some(Status::Ok) => break Ok(()),
+                Some(Status::Error) => break Err(EINVAL),
+                None if raw == !0 => break Err(ENODEV),
+                None if late => {
+                    dev_err!(
+                        self.pdev,
+                        "the endpoint did not answer {:?} within {} ms\n",
+                        command,
+                        control::COMMAND_TIMEOUT_MS
+                    );
+                    break Err(ETIMEDOUT);
+                }
+                None => fsleep(PAUSE),
+            }
+        };
+        self.registers.write16(control::COMMAND_STATUS, 0);
+        outcome
+    }
+
+    /// The header of the exported DMA channels, if there are any; refused with one line if it is not
+    /// right. The endpoint maps the slice when the link comes up.
+    fn read_header(&self) -> Option<Header> {
+        let export = self.export.as_ref()?;
+        let mut bytes: header::Bytes = [0; header::SIZE as usize];
+        for (word, at) in bytes.chunks_exact_mut(WORD as usize).zip((0..).step_by(4)) {
+            let offset = export.locator.window.offset.checked_add(at)?;
+            word.copy_from_slice(&export.registers.read32(offset).to_le_bytes());
+        }
+        let taken = taken(self.map, &self.control, &self.bars);
+        Header::parse(
+            &bytes,
+            &export.locator,
+            &self.bars,
+            self.all_vectors,
+            &taken,
+        )
+        .inspect_err(|error| dev_err!(self.pdev, "DMA export refused: {}\n", Core(error)))
+        .ok()
+    }
+
+    /// What the RC uses of memory window `index`, and its BAR.
+    fn mw(&self, index: usize) -> Result<Window> {
+        let bar = self.map.mws().nth(index).ok_or(EINVAL)?;
+        if index >= self.control.num_mws as usize {
+            return Err(EINVAL);
+        }
+        let place = self.control.mws.get(index).ok_or(EINVAL)?;
+        let size = match self.control.version {
+            // The rest of the BAR.
+            Version::Legacy => {
+                let len = self.bars.get(bar as usize).ok_or(EINVAL)?;
+                u32::try_from(len.saturating_sub(place.offset.into())).unwrap_or(u32::MAX)
+            }
+            Version::V1 => place.size,
+        };
+        Ok(Window {
+            bar,
+            offset: place.offset,
+            size,
+        })
+    }
+
+    /// Where our scratchpad `index` is.
+    fn spad(&self, index: usize) -> Result<u32> {
+        match u32::try_from(index) {
+            // Both ends were checked to be in the BAR.
+            Ok(index) if index < self.control.spad_count => {
+                Ok(self.control.spad_offset + index * WORD)
+            }
+            _ => {
+                dev_err!(self.pdev, "Invalid ScratchPad Index {}\n", index);
+                Err(EINVAL)
+            }
+        }
+    }
+
+    /// Where the endpoint's scratchpad `index` is.
+    fn peer_spad(&self, index: usize) -> Result<(&Registers, u32)> {
+        let ours = self.spad(index)?;
+        Ok(match &self.peer_spads {
+            Some(registers) => (registers, ours - self.control.spad_offset),
+            None => (&self.registers, ours + self.control.spad_count * WORD),
+        })
+    }
+
+    fn ring(&self, bit: u32) -> Result {
+        let slot = bit + irq::FIRST_DOORBELL;
+        let (offset, data) = match self.control.doorbell(slot) {
+            Some(found) if slot < self.vectors => found,
+            _ => {
+                dev_err!(
+                    self.pdev,
+                    "DB interrupt {} greater than Max Supported {}\n",
+                    slot,
+                    self.vectors.saturating_sub(1)
+                );
+                return Err(EINVAL);
+            }
+        };
+        let registers = self.doorbells.as_ref().unwrap_or(&self.registers);
+        registers.write32(offset, data);
+        Ok(())
+    }
+}
+
+/// Reads and checks the control block.
+fn load(
+    pdev: &pci::Device<Bound>,
+    registers: &Registers,
+    bars: &BarSizes,
+    map: &Map,
+) -> Result<Control> {
+    let control = Control::load(|offset| registers.read32(offset)).or_else(|error| {
+        dev_err!(pdev, "{}: read as version 0\n", Core(error));
+        Control::load(|offset| match offset {
+            control::VERSION => 0,
+            _ => registers.read32(offset),
+        })
+    });
+    let mut mws = [0; MAX_MWS];
+    let count = mws
+        .iter_mut()
+        .zip(map.mws())
+        .map(|(to, bar)| *to = bar)
+        .count();
+    control
+        .and_then(|control| {
+            let mws = mws.get(..count).unwrap_or_default();
+            control.check(bars, map.control, map.doorbells, mws)?;
+            Ok(control)
+        })
+        .map_err(|error| {
+            dev_err!(pdev, "control block refused: {}\n", Core(error));
+            EINVAL
+        })
+}
+
+/// The windows of the bridge itself: control block and scratchpads, doorbells, memory windows.
+fn taken(map: &Map, control: &Control, bars: &BarSizes) -> [Window; 2 + MAX_MWS] {
+    let mut all = [Window::default(); 2 + MAX_MWS];
+    let spads = control.spads(map.control).map_or(0, |spads| spads.end());
+    all[0] = Window {
+        bar: map.control,
+        offset: 0,
+        size: u32::try_from(spads).unwrap_or(u32::MAX),
+    };
+    let doorbells = bars.get(map.doorbells as usize).copied().unwrap_or(0);
+    all[1] = Window {
+        bar: map.doorbells,
+        offset: 0,
+        size: u32::try_from(doorbells).unwrap_or(u32::MAX),
+    };
+    let mws = map.mws().zip(&control.mws).take(control.num_mws as usize);
+    for (window, (bar, place)) in all.iter_mut().skip(2).zip(mws) {
+        *window = Window {
+            bar,
+            offset: place.offset,
+            size: place.size,
+        };
+    }
+    all
+}
+
+/// Checks a locator and maps what it names; refused with one line if it is not right.
+fn export(
+    pdev: &pci::Device<Bound>,
+    locator: &Locator,
+    bars: &BarSizes,
+    taken: &[Window],
+) -> Option<Export> {
+    locator
+        .check(bars, taken)
+        .inspect_err(|error| dev_err!(pdev, "DMA export refused: {}\n", Core(error)))
+        .ok()?;
+    let registers = Registers::map(pdev, locator.window.bar).ok()?;
+    Some(Export {
+        locator: *locator,
+        registers,
+    })
+}
+
+/// The endpoint knows of our vectors. Dropped, it knows that they are gone.
+pub(crate) struct Doorbells {
+    endpoint: Arc<Endpoint>,
+}
+
+impl Doorbells {
+    /// Tells the endpoint.
+    pub(crate) fn configure(endpoint: Arc<Endpoint>, msix: bool) -> Result<Self> {
+        let kind = if msix { control::MSIX_ENABLE } else { 0 };
+        endpoint.command(Command::ConfigureDoorbell, endpoint.all_vectors | kind)?;
+        Ok(Self { endpoint })
+    }
+}
+
+impl Drop for Doorbells {
+    fn drop(&mut self) {
+        let vectors = self.endpoint.all_vectors;
+        let _ = self.endpoint.command(Command::TeardownDoorbell, vectors);
+    }
+}
+
+impl pci_irq::Handler for Endpoint {
+    fn interrupt(&self, vector: u32) {
+        match vector.checked_sub(irq::FIRST_DOORBELL) {
+            Some(bit) => {
+                self.rung.set(1 << bit);
+                self.port.db_event(bit);
+            }
+            None if vector == irq::LINK => self.port.link_event(),
+            // The vector that history left behind.
+            None => {}
+        }
+    }
+}
+
+/// There is one peer.
+fn only_peer(peer: usize) -> Result {
+    match peer {
+        0 => Ok(()),
+        _ => Err(EINVAL),
+    }
+}
+
+impl ntb::Operations for Endpoint {
+    fn link_is_up(&self) -> u64 {
+        // All ones: the endpoint is gone.
+        match self.registers.read16(control::LINK_STATUS) {
+            u16::MAX => 0,
+            status => (status & control::LINK_UP).into(),
+        }
+    }
+
+    fn link_enable(&self) -> Result {
+        self.command(Command::LinkUp, 0)
+            .inspect_err(|_| dev_err!(self.pdev, "Fail to enable link\n"))?;
+        if let (Some(header), Some(export)) = (self.read_header(), &self.export) {
+            dev_info!(
+                self.pdev,
+                "{} DMA channels in {}, vectors from {} on\n",
+                header.num_chans,
+                Core(export.locator.window),
+                self.vectors
+            );
+        }
+        Ok(())
+    }
+
+    fn link_disable(&self) -> Result {
+        self.command(Command::LinkDown, 0)
+            .inspect_err(|_| dev_err!(self.pdev, "Fail to disable link\n"))
+    }
+
+    fn mw_count(&self, peer: usize) -> Result<u32> {
+        only_peer(peer)?;
+        Ok(self.control.num_mws)
+    }
+
+    fn mw_align(&self, peer: usize, index: usize) -> Result<MwAlign> {
+        only_peer(peer)?;
+        Ok(MwAlign {
+            address: MW_ALIGN,
+            size: 1,
+            max: self.mw(index)?.size.into(),
+        })
+    }
+
+    fn mw_set_trans(&self, peer: usize, index: usize, address: DmaAddress, size: u64) -> Result {
+        only_peer(peer)?;
+        let max = self.mw(index)?.size.into();
+        if size > max {
+            dev_err!(
+                self.pdev,
+                "Size:{:#x} is greater than the MW size {:#x}\n",
+                size,
+                max
+            );
+            return Err(EINVAL);
+        }
+        for (offset, value) in [(control::ADDR, address), (control::SIZE, size)] {
+            // CAST: The halves of 64 bits.
+            self.registers.write32(offset, value as u32);
+            self.registers.write32(offset + WORD, (value >> 32) as u32);
+        }
+        // CAST: At most `MAX_MWS`.
+        self.command(Command::ConfigureMw, index as u32)
+    }
+
+    fn mw_clear_trans(&self, peer: usize, index: usize) -> Result {
+        only_peer(peer)?;
+        self.mw(index)?;
+        // CAST: At most `MAX_MWS`.
+        self.command(Command::TeardownMw, index as u32)
+    }
+
+    fn peer_mw_count(&self) -> Result<u32> {
+        Ok(self.control.num_mws)
+    }
+
+    fn peer_mw_addr(&self, index: usize) -> Result<(bindings::phys_addr_t, u64)> {
+        let window = self.mw(index)?;
+        let start = self.starts.get(window.bar as usize).ok_or(EINVAL)?;
+        Ok((start + u64::from(window.offset), window.size.into()))
+    }
+
+    fn db_valid_mask(&self) -> u64 {
+        // At most `MAX_VECTORS`, so there is no overflow.
+        (1 << self.doorbell_count()) - 1
+    }
+
+    fn db_vector_count(&self) -> u32 {
+        self.doorbell_count()
+    }
+
+    fn db_vector_mask(&self, vector: u32) -> u64 {
+        match vector < self.doorbell_count() {
+            true => 1 << vector,
+            false => 0,
+        }
+    }
+
+    fn db_read(&self) -> u64 {
+        self.rung.read()
+    }
+
+    fn db_clear(&self, bits: u64) -> Result {
+        self.rung.clear(bits);
+        Ok(())
+    }
+
+    fn peer_db_set(this: ArcBorrow<'_, Self>, bits: u64) -> Result {
+        let mut rest = bits;
+        while rest != 0 {
+            this.ring(rest.trailing_zeros())?;
+            rest &= rest - 1;
+        }
+        Ok(())
+    }
+
+    fn spad_count(&self) -> u32 {
+        self.control.spad_count
+    }
+
+    fn spad_read(&self, index: usize) -> u32 {
+        self.spad(index)
+            .map_or(0, |offset| self.registers.read32(offset))
+    }
+
+    fn spad_write(&self, index: usize, value: u32) -> Result {
+        self.registers.write32(self.spad(index)?, value);
+        Ok(())
+    }
+
+    fn peer_spad_read(&self, peer: usize, index: usize) -> u32 {
+        only_peer(peer)
+            .and_then(|()| self.peer_spad(index))
+            .map_or(0, |(registers, offset)| registers.read32(offset))
+    }
+
+    fn peer_spad_write(&self, peer: usize, index: usize, value: u32) -> Result {
+        only_peer(peer)?;
+        let (registers, offset) = self.peer_spad(index)?;
+        registers.write32(offset, value);
+        Ok(())
+    }
+
+    fn dma_device(&self) -> &device::Device {
+        (*self.pdev).as_ref()
+    }
+}
