@@ -346,7 +346,7 @@ impl Channel {
         Job::Fetch {
             ticket,
             address: self.llp,
-            len: limits.elements.max(1) * element::SIZE,
+            len: limits.elements.max(1).saturating_mul(element::SIZE),
         }
     }
 
