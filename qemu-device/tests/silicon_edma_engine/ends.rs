@@ -325,9 +325,10 @@ fn a_job_of_before_a_power_cycle_is_void() {
     let effects = &mut Effects::new();
     world.board.controller.power_on_reset(effects);
     assert_eq!(world.status(Write, 0), 0);
-    // The next board starts the same channel, and the old outcome comes in then.
+    // The next board starts the same channel, and the old outcome comes in while its own job is out.
     world.enable(Write, 0, LIST);
     world.ring(Write, 0);
+    let new = world.next().expect("a fetch");
     for outcome in [
         Outcome::Copied,
         Outcome::Fetched(&[]),
@@ -340,5 +341,11 @@ fn a_job_of_before_a_power_cycle_is_void() {
         assert_eq!(world.status(Write, 0), control::CS_RUNNING);
         assert_eq!(world.llp(Write, 0), LIST);
         assert_eq!(world.read(WRITE.int_status), 0);
+        assert_eq!(world.next(), None, "the new job is out still");
     }
+    world.perform(&new);
+    world.run();
+    // Its list was read; the link is down.
+    assert_eq!(world.read(WRITE.int_status), ABORT);
+    assert_eq!(world.read(WRITE.err_status), 1);
 }
