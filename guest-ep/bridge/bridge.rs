@@ -8,10 +8,11 @@
 //! is what `drivers/misc/lan966x_pci.c` does, except that the node is made here: the PCI core only
 //! makes one for bridges and a few ids that it knows.
 //!
-//! No region is requested: the children map and request the BARs.
+//! No region stays requested: the children map and request the BARs.
 
 use kernel::{
     device::Core,
+    io::Io,
     pci,
     prelude::*,
     str::CString, //
@@ -19,6 +20,12 @@ use kernel::{
 
 #[path = "../../guest-common/kernel/bindings.rs"]
 mod bindings;
+#[allow(dead_code, unreachable_pub)] // the crate `abi` serves others as well
+#[path = "../../abi/src/edma.rs"]
+mod edma;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../abi/src/field.rs"]
+mod field;
 #[path = "../../guest-common/kernel/irq_domain.rs"]
 mod irq_domain;
 #[path = "../../guest-common/kernel/of.rs"]
@@ -116,6 +123,15 @@ fn new_node(pdev: &pci::Device<Core<'_>>) -> Result<NewNode> {
     Ok(node)
 }
 
+/// Whether the controller has an eDMA, by the channels that it counts, as the stock driver does
+/// (`dw_pcie_edma_find_channels`).
+fn has_edma(pdev: &pci::Device<Core<'_>>) -> Result<bool> {
+    // Requested for this look alone: the children are not there yet.
+    let registers = pdev.iomap_region(spider::REGISTERS_BAR.into(), c"spider-bridge")?;
+    let ctrl = registers.try_read32((spider::DMA.offset + edma::CTRL).try_into()?)?;
+    Ok(edma::WRITE_CHANNELS.get(ctrl) != 0)
+}
+
 impl pci::Driver for BridgeDriver {
     type IdInfo = ();
     type Data<'bound> = Bridge<'bound>;
@@ -138,7 +154,13 @@ impl pci::Driver for BridgeDriver {
         // after the children, which alone use the line.
         let interrupt = unsafe { Forward::new(vectors, &node, c"spider-bridge") }?;
 
-        let blob = of::embedded_overlay!(__dtbo_r8a779f0_ep_begin, __dtbo_r8a779f0_ep_end);
+        let blob = match has_edma(pdev)? {
+            true => of::embedded_overlay!(__dtbo_r8a779f0_ep_begin, __dtbo_r8a779f0_ep_end),
+            false => of::embedded_overlay!(
+                __dtbo_r8a779f0_ep_no_edma_begin,
+                __dtbo_r8a779f0_ep_no_edma_end
+            ),
+        };
         let overlay = Overlay::apply(blob, &node)?;
         let children = Children::populate(pdev.as_ref())?;
 
