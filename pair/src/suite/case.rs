@@ -22,7 +22,7 @@ use std::time::Duration;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The keys that a head may hold.
-const KEYS: &str = "function, options, tier, timeout, boot, xfail, xfail-match";
+const KEYS: &str = "function, options, tier, timeout, boot, complaint, xfail, xfail-match";
 
 /// One case of the suite.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub struct Case {
     pub timeout: Duration,
     /// The pair that it runs on.
     pub boot: Boot,
+    /// What a kernel's complaint must match for the case to be the one that provokes it: it then does not fail for it.
+    pub complaint: Option<Regex>,
     /// Set if the hardware itself fails it.
     pub xfail: Option<ExpectedFailure>,
 }
@@ -144,6 +146,12 @@ impl Case {
                 return Err(error(line, "xfail-match needs xfail, the reason".into()))
             }
         };
+        let complaint = match head.get("complaint") {
+            None => None,
+            Some((line, pattern)) => Some(Regex::new(pattern).map_err(|bad| {
+                error(line, format!("complaint is no regular expression: {bad}"))
+            })?),
+        };
         let function = match head.get("function") {
             None => Function::default(),
             Some((line, value)) => Function::from_str(value, false)
@@ -181,6 +189,7 @@ impl Case {
             tier,
             timeout,
             boot,
+            complaint,
             xfail,
         })
     }
@@ -277,7 +286,7 @@ mod tests {
     fn every_key_is_read() {
         let case = parse(
             "# Shows x\n#\n# function: none\n# options: --append 'a b' --edma off\n# tier: soak\n# timeout: 7\n# boot: own\n\
-             # xfail: no INTx\n# xfail-match: ^not ok\n",
+             # complaint: ^WARN\n# xfail: no INTx\n# xfail-match: ^not ok\n",
         )
         .unwrap();
         assert_eq!(
@@ -294,6 +303,7 @@ mod tests {
                 options
             })
         );
+        assert!(case.complaint.unwrap().is_match("WARNING: at x.c"));
         let xfail = case.xfail.unwrap();
         assert_eq!(xfail.reason, "no INTx");
         assert!(
@@ -306,7 +316,7 @@ mod tests {
     fn a_bad_head_is_named_with_its_line() {
         let table = [
             ("\n# Too late\n", "1: the head says nothing: add a comment line with what the case shows"),
-            ("# P\n# teir: ci\n", "2: unknown key `teir`; there are function, options, tier, timeout, boot, xfail, xfail-match"),
+            ("# P\n# teir: ci\n", "2: unknown key `teir`; there are function, options, tier, timeout, boot, complaint, xfail, xfail-match"),
             ("# P\n# tier: ci\n# tier: soak\n", "3: `tier` is here twice"),
             ("# P\n# tier:\n", "2: `tier` has no value"),
             ("# P\n# tier: fast\n", "2: tier is ci or soak, not `fast`"),
@@ -315,6 +325,7 @@ mod tests {
             ("# P\n# boot: none\n# function: none\n", "3: nothing is booted for a case with `boot: none`"),
             ("# P\n# function: epf-tset\n", "2: no function is called `epf-tset`"),
             ("# P\n# options: --append 'x\n", "2: options has a quotation mark without its pair"),
+            ("# P\n# complaint: (\n", "2: complaint is no regular expression: regex parse error:\n    (\n    ^\nerror: unclosed group"),
             ("# P\n# xfail: y\n", "2: xfail needs xfail-match, or any failure would count as the expected one"),
             ("# P\n# xfail-match: y\n", "2: xfail-match needs xfail, the reason"),
         ];

@@ -237,7 +237,7 @@ impl<B: Booter> Bench<'_, B> {
         let complaint = self
             .slot
             .as_mut()
-            .and_then(|slot| slot.consoles.complaint());
+            .and_then(|slot| slot.consoles.complaint(case.complaint.as_ref()));
         let end = match (end, complaint) {
             (End::Exited(_), Some(complaint)) => End::Broken(Exit::Fail, complaint),
             (end, _) => end,
