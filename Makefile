@@ -6,13 +6,14 @@
 #   make test [ARGS='epf.* --junit out.xml …']          unit tests, then the boot-and-transfer suite in KTAP
 #   make gdb-ep, make gdb-rc [ARGS='-batch -ex bt']     gdb on a running guest (run it with KERNEL_VARIANT=gdb)
 #   make bench                                          the figures, as ratios within one run
+#   make bench-vntb                                     ping over the stock vNTB, doorbell polled and embedded
 #   make lint                                           rustfmt and clippy, the kernel modules too
 
 FUNCTION ?= epf-test
 CARGO ?= cargo
 PAIR := $(CARGO) run --quiet --release --package pair --
 
-.PHONY: run-pair test unit-test suite gdb-ep gdb-rc bench lint clean
+.PHONY: run-pair test unit-test suite gdb-ep gdb-rc bench bench-vntb lint clean
 
 # The device is a program of its own, and QEMU loads a library; the runner finds both beside itself.
 define build
@@ -42,6 +43,9 @@ bench:
 	$(CARGO) bench --package qemu-device --bench edma
 	ci/bench/pair.sh
 	ci/bench/windows.sh
+
+bench-vntb:
+	ci/bench/vntb.sh
 
 lint:
 	$(CARGO) fmt --all --check
