@@ -20,6 +20,9 @@ use crate::{
 /// MSIs of a function for which configfs says nothing, as of the stock driver.
 const DEFAULT_VECTORS: u8 = 16;
 
+/// Largest control BAR: what the page allocator gives without complaint.
+const MAX_CONTROL_SIZE: usize = 1 << 20;
+
 /// A memory window.
 #[derive(Clone, Copy)]
 pub(crate) struct Mw {
@@ -137,7 +140,7 @@ impl Layout {
         if let Some(dma) = &self.dma {
             self.check_dma(function, dma, used)?;
         }
-        if self.spads.checked_mul(2 * WORD).is_none() {
+        if self.control_size() > MAX_CONTROL_SIZE {
             dev_err!(function, "spad_count {} is too large\n", self.spads);
             return Err(EINVAL);
         }

@@ -12,6 +12,7 @@
 //!
 //! * [`map`]: which BAR of which device has what.
 //! * [`registers`]: a BAR as long as the device is there.
+//! * [`peer`]: what the endpoint says of itself.
 //! * [`endpoint`]: the bridge at work.
 //! * here: probe and removal.
 
@@ -38,6 +39,7 @@ mod pci_enabled;
 mod pci_id;
 #[path = "../../guest-common/kernel/pci_irq.rs"]
 mod pci_irq;
+mod peer;
 mod registers;
 #[allow(dead_code, unreachable_pub)] // the crate `abi` serves others as well
 #[path = "../../abi/src/vntb.rs"]

@@ -17,14 +17,14 @@ use crate::{
     map::Map,
     ntb::{self, Bits, MwAlign, Port},
     pci_irq,
+    peer::{self, Export},
     registers::Registers,
     vntb::{
         control::{self, Command, Control, Status, Version, WORD},
         header::{self, Header},
         irq,
-        locator::Locator,
         window::{BarSizes, Window},
-        BARS, MAX_MWS,
+        BARS,
     },
 };
 
@@ -34,12 +34,6 @@ const MW_ALIGN: u64 = 0x1000;
 const PAUSE: Delta = Delta::from_micros(100);
 /// How long a command may take.
 const TIMEOUT: Delta = Delta::from_millis(control::COMMAND_TIMEOUT_MS as i64);
-
-/// What an endpoint exports, as far as its control block tells.
-struct Export {
-    locator: Locator,
-    registers: Registers,
-}
 
 /// An endpoint function that is a virtual NTB.
 #[pin_data]
@@ -91,9 +85,9 @@ impl Endpoint {
             false => Some(Registers::map(pdev, map.doorbells)?),
         };
 
-        let control = load(pdev, &registers, &bars, map)?;
+        let control = peer::load(pdev, &registers, &bars, map)?;
         let export = match &control.dma {
-            Some(locator) => export(pdev, locator, &bars, &taken(map, &control, &bars)),
+            Some(locator) => peer::export(pdev, locator, &bars, &peer::taken(map, &control, &bars)),
             None => None,
         };
         // Completions come on the last vectors, which are not the bridge's then.
@@ -181,7 +175,7 @@ impl Endpoint {
             let offset = export.locator.window.offset.checked_add(at)?;
             word.copy_from_slice(&export.registers.read32(offset).to_le_bytes());
         }
-        let taken = taken(self.map, &self.control, &self.bars);
+        let taken = peer::taken(self.map, &self.control, &self.bars);
         Header::parse(
             &bytes,
             &export.locator,
@@ -256,82 +250,6 @@ impl Endpoint {
         registers.write32(offset, data);
         Ok(())
     }
-}
-
-/// Reads and checks the control block.
-fn load(
-    pdev: &pci::Device<Bound>,
-    registers: &Registers,
-    bars: &BarSizes,
-    map: &Map,
-) -> Result<Control> {
-    let control = Control::load(|offset| registers.read32(offset)).or_else(|error| {
-        dev_err!(pdev, "{}: read as version 0\n", Core(error));
-        Control::load(|offset| match offset {
-            control::VERSION => 0,
-            _ => registers.read32(offset),
-        })
-    });
-    let mut mws = [0; MAX_MWS];
-    let count = mws
-        .iter_mut()
-        .zip(map.mws())
-        .map(|(to, bar)| *to = bar)
-        .count();
-    control
-        .and_then(|control| {
-            let mws = mws.get(..count).unwrap_or_default();
-            control.check(bars, map.control, map.doorbells, mws)?;
-            Ok(control)
-        })
-        .map_err(|error| {
-            dev_err!(pdev, "control block refused: {}\n", Core(error));
-            EINVAL
-        })
-}
-
-/// The windows of the bridge itself: control block and scratchpads, doorbells, memory windows.
-fn taken(map: &Map, control: &Control, bars: &BarSizes) -> [Window; 2 + MAX_MWS] {
-    let mut all = [Window::default(); 2 + MAX_MWS];
-    let spads = control.spads(map.control).map_or(0, |spads| spads.end());
-    all[0] = Window {
-        bar: map.control,
-        offset: 0,
-        size: u32::try_from(spads).unwrap_or(u32::MAX),
-    };
-    let doorbells = bars.get(map.doorbells as usize).copied().unwrap_or(0);
-    all[1] = Window {
-        bar: map.doorbells,
-        offset: 0,
-        size: u32::try_from(doorbells).unwrap_or(u32::MAX),
-    };
-    let mws = map.mws().zip(&control.mws).take(control.num_mws as usize);
-    for (window, (bar, place)) in all.iter_mut().skip(2).zip(mws) {
-        *window = Window {
-            bar,
-            offset: place.offset,
-            size: place.size,
-        };
-    }
-    all
-}
-
-/// Checks a locator and maps what it names; refused with one line if it is not right.
-fn export(
-    pdev: &pci::Device<Bound>,
-    locator: &Locator,
-    bars: &BarSizes,
-    taken: &[Window],
-) -> Option<Export> {
-    locator
-        .check(bars, taken)
-        .inspect_err(|error| dev_err!(pdev, "DMA export refused: {}\n", Core(error)))
-        .ok()?;
-    let registers = Registers::map(pdev, locator.window.bar).ok()?;
-    Some(Export {
-        locator: *locator,
-        registers,
-    })
 }
 
 /// The endpoint knows of our vectors. Dropped, it knows that they are gone.
