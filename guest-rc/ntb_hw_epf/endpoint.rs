@@ -8,7 +8,7 @@ use kernel::{
     dma::DmaAddress,
     pci,
     prelude::*,
-    sync::{aref::ARef, Arc, ArcBorrow, Mutex},
+    sync::{aref::ARef, Arc, ArcBorrow, Mutex, SetOnce},
     time::{delay::fsleep, Delta, Instant, Monotonic},
 };
 
@@ -56,6 +56,8 @@ pub(crate) struct Endpoint {
     /// Those of them that are the bridge's.
     vectors: u32,
     export: Option<Export>,
+    /// The export's header once the link has been up; `None` in it if it was refused.
+    header: SetOnce<Option<Header>>,
     rung: Bits,
     #[pin]
     command: Mutex<()>,
@@ -119,6 +121,7 @@ impl Endpoint {
                 all_vectors: vectors + export.as_ref().map_or(0, |_| completions),
                 vectors,
                 export,
+                header: SetOnce::new(),
                 rung: Bits::new(),
                 command <- kernel::new_mutex!(()),
             }),
@@ -185,6 +188,26 @@ impl Endpoint {
         )
         .inspect_err(|error| dev_err!(self.pdev, "DMA export refused: {}\n", Core(error)))
         .ok()
+    }
+
+    /// Looks at what is exported, when the link is up for the first time.
+    fn discover(&self) {
+        let Some(export) = &self.export else { return };
+        if self.header.as_ref().is_some() {
+            return;
+        }
+        let header = self.read_header();
+        if let Some(header) = &header {
+            dev_info!(
+                self.pdev,
+                "{} DMA channels in {}, vectors from {} on\n",
+                header.num_chans,
+                Core(export.locator.window),
+                self.vectors
+            );
+        }
+        // Fails if another client's link came up at the same time: it saw the same.
+        let _ = self.header.populate(header);
     }
 
     /// What the RC uses of memory window `index`, and its BAR.
@@ -307,15 +330,7 @@ impl ntb::Operations for Endpoint {
     fn link_enable(&self) -> Result {
         self.command(Command::LinkUp, 0)
             .inspect_err(|_| dev_err!(self.pdev, "Fail to enable link\n"))?;
-        if let (Some(header), Some(export)) = (self.read_header(), &self.export) {
-            dev_info!(
-                self.pdev,
-                "{} DMA channels in {}, vectors from {} on\n",
-                header.num_chans,
-                Core(export.locator.window),
-                self.vectors
-            );
-        }
+        self.discover();
         Ok(())
     }
 
