@@ -162,6 +162,8 @@ impl Boards {
         for (offset, value) in [
             (map.int_clear, u32::MAX),
             (first, control::CCS.mask() | control::LLE.mask()),
+            // An empty list leaves what an abort before has left.
+            (first + channel::TRANSFER_SIZE, 0),
             (first + channel::LLP_LOW, LIST as u32),
             (first + channel::LLP_HIGH, (LIST >> 32) as u32),
             (map.doorbell, number as u32),
