@@ -38,7 +38,7 @@ case $way in
 polled) said='Failed to allocate doorbell' ;;
 embedded) said='Using embedded (DMA) doorbell fallback' ;;
 esac
-ep dmesg | grep -qF "$said" || { echo "$0: the EP's doorbell is not $way" >&2; exit 1; }
+ep "dmesg | grep -qF '$said'" || { echo "$0: the EP's doorbell is not $way" >&2; exit 1; }
 
 rc ping -c 5 -i 0.2 ep >/dev/null # addresses resolved, code warm
 # An interval that no period of the EP's polling divides.

@@ -7,7 +7,7 @@
 . "$SUITE/vntb-lib.sh"
 
 tool_load
-ep dmesg | grep -q 'Using embedded (DMA) doorbell fallback' || fail 'the EP has taken another doorbell than the embedded one'
+ep "dmesg | grep -q 'Using embedded (DMA) doorbell fallback'" || fail 'the EP has taken another doorbell than the embedded one'
 
 emulated() {
     "$PAIR" inspect edma.read.emulated_interrupts

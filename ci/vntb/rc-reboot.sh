@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+# The RC reboots under traffic. The EP reloads ntb_netdev and ntb_transport, as the stock stack needs, and traffic flows.
+#
+# function: vntb
+# options: --net
+# boot: own
+# timeout: 240
+. "$SUITE/lib.sh"
+. "$SUITE/vntb-lib.sh"
+
+traffic_starts
+
+rc_before=$(rc cat /proc/sys/kernel/random/boot_id)
+ep_before=$(ep cat /proc/sys/kernel/random/boot_id)
+# The guest may be gone before it can answer.
+rc 'echo b >/proc/sysrq-trigger' || true
+# At once: what the EP sends goes where the RC's old buffer was, and from when the new kernel's driver lets the function
+# master the bus that is someone else's memory.
+ep modprobe -r ntb_netdev ntb_transport
+rebooted() {
+    local now
+    now=$(rc cat /proc/sys/kernel/random/boot_id) && [ -n "$now" ] && [ "$now" != "$rc_before" ]
+}
+wait_for 90 'the RC guest to be up again' rebooted
+wait_for 60 "ntb_hw_epf to probe on the RC" rc test -e "/sys/bus/ntb/devices/$FUNCTION"
+same "the EP guest's boot" "$ep_before" "$(ep cat /proc/sys/kernel/random/boot_id)"
+
+# The EP's window still leads to the old buffer, as pci-epf-vntb unmaps it on the RC's word alone, and a second mapping of
+# the same place lies behind the first. So the RC has to map and unmap once, while the EP sends nothing.
+rc modprobe ntb_transport
+mapped() {
+    [ "$("$PAIR" inspect iatu.outbound | grep -c 'base:')" -ge 3 ]
+}
+wait_for 20 'the window to be mapped a second time' mapped
+rc modprobe -r ntb_transport
+! mapped || fail 'the RC has gone, and the EP has still two mappings of its window'
+
+net_up
+traffic_flows
