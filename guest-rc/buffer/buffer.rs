@@ -13,6 +13,7 @@ use core::ops::Range;
 use kernel::{
     debugfs,
     device::Core,
+    device_id::IdArray,
     dma::{Coherent, Device, DmaMask},
     fmt, pci,
     prelude::*,
@@ -111,11 +112,12 @@ struct BufferDriver<'bound> {
 
 struct Driver;
 
-kernel::pci_device_table!(
-    PCI_TABLE,
-    <Driver as pci::Driver>::IdInfo,
-    [(pci::DeviceId::from_id(pci::Vendor::RENESAS, DEVICE_ID), ())]
-);
+// Not `pci_device_table!`: its alias would make this module a driver of the stock function in the eyes of
+// modprobe and lspci. Whoever wants it loads it by name.
+static PCI_TABLE: IdArray<pci::DeviceId, (), 1> = IdArray::new([(
+    pci::DeviceId::from_id(pci::Vendor::RENESAS, DEVICE_ID),
+    &(),
+)]);
 
 impl pci::Driver for Driver {
     type IdInfo = ();
