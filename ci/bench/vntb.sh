@@ -53,7 +53,7 @@ spent() {
     local pid
     for pid in "$@"; do
         cat "/proc/$pid"/task/*/schedstat
-    done | awk '{ on += $1; ready += $2 } END { printf "%d %d\n", on, ready }'
+    done | awk '{ on += $1; ready += $2 } END { printf "%.0f %.0f\n", on, ready }'
 }
 rtt() { sed -nE 's,^rtt [^=]*= [0-9.]*/([0-9.]*)/.*,\1,p'; }
 ep_qemu=$(qemu ep) rc_qemu=$(qemu rc)
