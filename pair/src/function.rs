@@ -15,7 +15,7 @@ pub enum Function {
     EpfTest,
     /// The kernel's `pci-epf-vntb`, as 1912:0030: an NTB device in each guest; `--net` makes a network of them.
     Vntb,
-    /// Our `pci_epf_vntb` in place of the kernel's, exporting four DMA channels of the EP to the RC.
+    /// Our `pci_epf_vntb` and `ntb_hw_epf` in place of the kernel's; the EP exports four DMA channels to the RC.
     VntbDma,
 }
 
@@ -99,7 +99,7 @@ const VNTB_DMA_KEYS: &[Key] = &[
 ];
 
 /// Our drivers that carry a stock driver's name.
-const OURS: &[&str] = &["pci_epf_vntb"];
+const OURS: &[&str] = &["pci_epf_vntb", "ntb_hw_epf"];
 
 impl Function {
     /// What the runner must know of this function.

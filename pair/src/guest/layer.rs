@@ -282,9 +282,13 @@ fn is_merged_link(guest: &Path, target: &Path) -> bool {
     })
 }
 
+/// Where a guest has the modules that another one of their name was preferred to.
+pub const OTHERS: &str = "lib/spider-pair/others";
+
 /// Makes a tree `base/lib/modules/RELEASE` of a kernel's own modules and of `ours`, and has it
 /// depmod'ed. Where both have a module of one name, the stock one is taken, unless `instead` names
-/// it. `depmod` is the program, to which the arguments are added.
+/// it; the other one is in [`OTHERS`], for `insmod`. `depmod` is the program, to which the arguments
+/// are added.
 ///
 /// # Errors
 /// A file cannot be read or linked, or depmod fails.
@@ -301,14 +305,18 @@ pub fn module_tree(
     fs::create_dir_all(&updates).map_err(at(&updates))?;
     let instead: Vec<String> = instead.iter().map(|name| name.replace('-', "_")).collect();
     let mut linked = BTreeSet::new();
+    let others = base.join(OTHERS);
+    fs::create_dir_all(&others).map_err(at(&others))?;
     if let Some(stock) = stock {
-        link_tree(stock, &tree, &instead, &mut linked)?;
+        link_tree(stock, &tree, &instead, &others, &mut linked)?;
     }
     for module in ours {
         let name = module_name(module).ok_or_else(|| unfit(module, "is no module"))?;
-        if !linked.contains(&name) {
-            link(module, &updates.join(format!("{name}.ko")))?;
-        }
+        let place = match linked.contains(&name) {
+            true => &others,
+            false => &updates,
+        };
+        link(module, &place.join(format!("{name}.ko")))?;
     }
     let fail = |why| LayerError::Depmod {
         release: release.to_owned(),
@@ -329,11 +337,12 @@ fn module_name(path: &Path) -> Option<String> {
     Some(stem.replace('-', "_"))
 }
 
-/// Links a kernel's tree but for the modules `left_out`, and notes the names of those that it has.
+/// Links a kernel's tree, and notes the names of its modules; those `left_out` go to `others`.
 fn link_tree(
     from: &Path,
     to: &Path,
     left_out: &[String],
+    others: &Path,
     linked: &mut BTreeSet<String>,
 ) -> Result<(), LayerError> {
     fs::create_dir_all(to).map_err(at(to))?;
@@ -350,8 +359,11 @@ fn link_tree(
         let module = module_name(&path);
         let replaced = module.as_ref().is_some_and(|name| left_out.contains(name));
         if kind.is_dir() {
-            link_tree(&path, &to.join(name), left_out, linked)?;
-        } else if kind.is_file() && !generated && !replaced {
+            link_tree(&path, &to.join(name), left_out, others, linked)?;
+        } else if replaced {
+            let name = name.to_string_lossy().replace('-', "_");
+            link(&path, &others.join(name))?;
+        } else if kind.is_file() && !generated {
             link(&path, &to.join(name))?;
             linked.extend(module);
         }
@@ -529,6 +541,8 @@ mod tests {
             "kernel/drivers/ntb.ko.xz",
             "kernel/drivers/ntb_hw_epf.ko",
             "updates/spider_bridge.ko",
+            "../../spider-pair/others/pci_epf_vntb.ko",
+            "../../spider-pair/others/ntb_hw_epf.ko",
             "modules.builtin",
             "modules.order",
             "modules.dep",
