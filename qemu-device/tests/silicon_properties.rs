@@ -7,6 +7,7 @@ use abi::{app, spider};
 use proptest::prelude::*;
 use qemu_device::controller::{Config, Controller, Effect, Effects, Width};
 use qemu_device::ep_face::EpFace;
+use qemu_device::fabric;
 use qemu_device::rc_face::RcFace;
 
 /// One thing that a guest or its QEMU can do.
@@ -52,6 +53,23 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Action::PowerOn),
         2 => prop_oneof![Just(0u32), Just(1), Just(0x1_0001)].prop_map(Action::Ltssm),
     ]
+}
+
+/// What is likely to change where addresses lead: COMMAND, BARs, power state, MSI.
+fn rerouting() -> impl Strategy<Value = Action> {
+    let places = vec![0x04u64, 0x10, 0x18, 0x20, 0x44, 0x50, 0x54, 0x58];
+    (
+        proptest::sample::select(places),
+        any::<u32>(),
+        any::<bool>(),
+    )
+        .prop_map(|(at, value, rc)| {
+            if rc {
+                Action::RcWrite(at, value.to_le_bytes().to_vec())
+            } else {
+                Action::EpWrite(at, Width::Dword, value)
+            }
+        })
 }
 
 fn perform(controller: &mut Controller, action: &Action, effects: &mut Effects) {
@@ -158,6 +176,29 @@ proptest! {
             prop_assert_eq!(
                 whole.config_read(register), bytewise.config_read(register), "{:#x}", register
             );
+        }
+    }
+
+    /// Whoever has looked an address up need not look again while the number of changes is the same.
+    #[test]
+    fn no_address_leads_elsewhere_unnoticed(
+        actions in proptest::collection::vec(prop_oneof![2 => action(), 1 => rerouting()], 0..80),
+    ) {
+        let mut board = silicon_common::Board::running();
+        let bars = board.ep_face.bars();
+        let answers = |controller: &Controller| {
+            let inbound = [0u8, 2, 4].map(|bar| {
+                [0, 0x80, 0x8_0000].map(|at| fabric::from_rc_bar(controller, bars, bar, at, 1 << 20))
+            });
+            let window = [0, 0x1000, 0x20_0000];
+            (inbound, window.map(|at| fabric::from_ep_window(controller, bars, at, 1 << 20)))
+        };
+        for action in &actions {
+            let (routes, before) = (board.controller.routes(), answers(&board.controller));
+            perform(&mut board.controller, action, &mut Effects::new());
+            if board.controller.routes() == routes {
+                prop_assert_eq!(answers(&board.controller), before, "{:?}", action);
+            }
         }
     }
 

@@ -199,13 +199,14 @@ impl Controller {
             self.count_unsupported(Reason::LinkDown);
             return;
         }
-        self.routes += 1;
+        let routing = self.dbi.routing();
         let Ok(()) = write_bytes(offset, data, |register, write| {
             if let Ok(register @ 0..pci::CONFIG_SIZE) = u32::try_from(register) {
                 let _ = self.dbi.write(register, write, Side::Rc);
             }
             Ok::<_, std::convert::Infallible>(())
         });
+        self.routes += u64::from(self.dbi.routing() != routing);
         self.follow_link(effects);
     }
 
@@ -249,7 +250,8 @@ impl Controller {
         let (window, at) = locate(offset)?;
         let line = self.ep_interrupt_line();
         let mut again = false;
-        let mut rerouted = matches!(window, spider::DBI | spider::DBI2);
+        let routing = matches!(window, spider::DBI | spider::DBI2).then(|| self.dbi.routing());
+        let mut rerouted = false;
         let done = match window {
             spider::DBI => self.dbi.write(at, write, Side::Ep),
             spider::DBI2 => self.dbi.write_mask(at, write),
@@ -262,6 +264,7 @@ impl Controller {
         if self.ep_interrupt_line() && (!line || again) {
             effects.push(Effect::EpInterrupt);
         }
+        rerouted |= routing.is_some_and(|before| self.dbi.routing() != before);
         self.routes += u64::from(rerouted);
         self.follow_link(effects);
         done.ok_or(AccessError::UnknownRegister {
@@ -290,8 +293,8 @@ impl Controller {
     }
 
     /// A number that grows with every change after which an address may lead elsewhere: link, COMMAND,
-    /// power state, BARs, MSI, iATU. Configuration is rarely written, so any write to it counts; a
-    /// doorbell of the eDMA never does.
+    /// power state, BARs, MSI, iATU. A write that leaves all of these as they are does not count, nor does
+    /// a doorbell of the eDMA.
     pub const fn routes(&self) -> u64 {
         self.routes
     }

@@ -17,7 +17,7 @@ use crate::controller::registers::Writer;
 const BAR_MAX_LOG2: u32 = 31;
 
 /// What decides a BAR's size.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
     /// The resizable BAR capability.
     Resizable {
@@ -33,7 +33,7 @@ enum Shape {
 }
 
 /// One base address register.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bar {
     shape: Shape,
     /// dbi2 bit 0.
@@ -114,7 +114,7 @@ impl Bar {
 }
 
 /// The base address registers of the function.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bars([Bar; pci::BARS]);
 
 impl Bars {

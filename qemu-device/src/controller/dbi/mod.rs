@@ -40,6 +40,16 @@ pub struct Msi {
     pub vectors: u16,
 }
 
+/// What the function's registers say of where an address leads.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Routing {
+    bars: Bars,
+    memory: bool,
+    master: bool,
+    awake: bool,
+    msi: Msi,
+}
+
 /// Configuration space, port logic and BARs of the function.
 #[derive(Clone, Debug)]
 pub struct Dbi {
@@ -209,6 +219,17 @@ impl Dbi {
     /// Whether the function is in D0.
     pub fn full_power(&self) -> bool {
         pm::STATE.get(self.registers.get(layout::POWER_MANAGEMENT + pm::CONTROL)) == 0
+    }
+
+    /// Everything in here that [`crate::fabric`] asks for: where it is the same, so are all answers.
+    pub fn routing(&self) -> Routing {
+        Routing {
+            bars: self.bars.clone(),
+            memory: self.memory_enabled(),
+            master: self.bus_master(),
+            awake: self.full_power(),
+            msi: self.msi(),
+        }
     }
 
     /// The MSI capability as the RC has programmed it.
