@@ -16,7 +16,7 @@ use kernel::{
     error::{from_result, to_result},
     prelude::*,
     sync::aref::{ARef, AlwaysRefCounted},
-    types::Opaque,
+    types::{ForeignOwnable, Opaque},
     ThisModule,
 };
 
@@ -206,7 +206,8 @@ pub(crate) struct Adapter<T: Client>(PhantomData<T>);
 
 // SAFETY:
 // - `ntb_client` is a C type declared as `repr(C)`.
-// - `T` is what `probe_callback` stores.
+// - `T` is what `probe_callback` stores, and `remove_callback` takes away again: the NTB core clears the
+//   driver that it is given, and with it the callback by which the driver core would drop the data.
 // - `DEVICE_DRIVER_OFFSET` is the offset of the embedded `struct device_driver`.
 unsafe impl<T: Client> driver::DriverLayout for Adapter<T> {
     type DriverType = ntb_client;
@@ -255,13 +256,7 @@ impl<T: Client> Adapter<T> {
             let bridge = NonNull::new(ntb.cast::<Bridge>()).ok_or(EINVAL)?;
             // SAFETY: The core probes with a valid bridge, which we take a reference to.
             let bridge: ARef<Bridge> = unsafe { bridge.as_ref() }.into();
-            // SAFETY: The device is valid, and this is its probe.
-            let dev = unsafe {
-                &*(&raw mut (*ntb).dev).cast::<device::Device<device::CoreInternal<'_>>>()
-            };
-            dev.set_drvdata(T::probe(&bridge))?;
-            // SAFETY: Just stored; if this probe fails the driver core drops it.
-            let data = unsafe { dev.drvdata_borrow::<T>() };
+            let data = KBox::pin_init(T::probe(&bridge), GFP_KERNEL)?;
             // SAFETY: The data does not move, and outlives the context, which `ntb_clear_ctx()`
             // ends. The events fit the data.
             to_result(unsafe {
@@ -272,6 +267,11 @@ impl<T: Client> Adapter<T> {
                 // SAFETY: The context is ours.
                 unsafe { bindings::ntb_clear_ctx(ntb) };
             })?;
+            // SAFETY: The device is valid, and its driver's data is ours to set.
+            unsafe {
+                let dev = &raw mut (*ntb).dev;
+                kernel::bindings::dev_set_drvdata(dev, data.into_foreign().cast());
+            }
             Ok(0)
         })
     }
@@ -279,12 +279,12 @@ impl<T: Client> Adapter<T> {
     extern "C" fn remove_callback(_client: *mut ntb_client, ntb: *mut ntb_dev) {
         // SAFETY: The context is ours; from here on no event runs.
         unsafe { bindings::ntb_clear_ctx(ntb) };
-        // SAFETY: The device is valid, and `probe_callback` stored a `T`, which the driver core
-        // drops after this.
+        // SAFETY: The device is valid, and `probe_callback` stored the data, which we take back.
         let data = unsafe {
-            let dev = (&raw mut (*ntb).dev).cast::<device::Device<device::CoreInternal<'_>>>();
-            let dev = &*dev;
-            dev.drvdata_borrow::<T>()
+            let dev = &raw mut (*ntb).dev;
+            let data = kernel::bindings::dev_get_drvdata(dev);
+            kernel::bindings::dev_set_drvdata(dev, ptr::null_mut());
+            Pin::<KBox<T>>::from_foreign(data.cast())
         };
         data.stop();
     }
