@@ -114,10 +114,8 @@ struct Driver;
 
 // Not `pci_device_table!`: its alias would make this module a driver of the stock function in the eyes of
 // modprobe and lspci. Whoever wants it loads it by name.
-static PCI_TABLE: IdArray<pci::DeviceId, (), 1> = IdArray::new([(
-    pci::DeviceId::from_id(pci::Vendor::RENESAS, DEVICE_ID),
-    &(),
-)]);
+static PCI_TABLE: IdArray<pci::DeviceId, (), 1> =
+    IdArray::new([(pci::DeviceId::from_id(pci::Vendor::RENESAS, DEVICE_ID), &())]);
 
 impl pci::Driver for Driver {
     type IdInfo = ();
