@@ -25,7 +25,7 @@ mod transfer;
 #[allow(unused_imports)] // not every module needs everything
 pub(crate) use self::{
     channel::{Candidate, Capabilities, Channel, Config, Descriptor, DeviceAddress},
-    list::ScatterList,
+    list::{Memory, ScatterList},
     transfer::{Outcome, Progress, Transfer},
 };
 

@@ -7,7 +7,9 @@ use core::ops::Range;
 use kernel::{dma::Coherent, fmt, io::io_project, io::Io, prelude::*, sync::Arc, time::Msecs};
 
 use crate::{
-    dmaengine::{Channel, Config, DeviceAddress, Direction, Outcome, ScatterList, Transfer},
+    dmaengine::{
+        Channel, Config, DeviceAddress, Direction, Memory, Outcome, ScatterList, Transfer,
+    },
     pattern::{self, Random, BACKGROUND},
 };
 
@@ -97,14 +99,14 @@ impl Pieces {
 pub(crate) struct Slot {
     pub(crate) channel: Channel,
     direction: Direction,
-    memory: Arc<Coherent<[u8]>>,
+    memory: Arc<Memory>,
     pieces: Option<Pieces>,
     transfers: KVVec<Transfer>,
 }
 
 impl Slot {
     pub(crate) fn new(channel: Channel) -> Result<Self> {
-        let memory = Coherent::<u8>::zeroed_slice(channel.engine(), MEMORY, GFP_KERNEL)?;
+        let memory = Memory::zeroed(&channel, MEMORY)?;
         let direction = if channel.capabilities()?.moves(Direction::MemToDev) {
             Direction::MemToDev
         } else {
@@ -113,7 +115,7 @@ impl Slot {
         Ok(Self {
             channel,
             direction,
-            memory: Arc::new(memory, GFP_KERNEL)?,
+            memory,
             pieces: None,
             transfers: KVVec::new(),
         })
@@ -186,7 +188,7 @@ impl Slot {
     /// Writes a word to the channel's memory.
     pub(crate) fn write(&self, offset: usize, word: u64) -> Result {
         let end = offset.checked_add(size_of::<u64>()).ok_or(EINVAL)?;
-        io_project!(*self.memory, [try: offset..end]).copy_from_slice(&word.to_le_bytes());
+        io_project!(**self.memory, [try: offset..end]).copy_from_slice(&word.to_le_bytes());
         Ok(())
     }
 }

@@ -6,7 +6,6 @@ use core::{marker::PhantomData, mem, ptr::NonNull};
 
 use kernel::{
     device::{self, Bound},
-    dma::Coherent,
     error::to_result,
     prelude::*,
     str::CStr,
@@ -15,7 +14,7 @@ use kernel::{
 
 use super::{
     transfer::{Progress, State, Transfer},
-    Direction, Outcome, ScatterList,
+    Direction, Memory, Outcome, ScatterList,
 };
 use crate::bindings;
 
@@ -228,7 +227,8 @@ impl Channel {
     /// it is memory has them one behind the other.
     ///
     /// Fails with `ENOMEM` if the engine takes it not: for want of memory, or because it was not
-    /// configured or does not move data that way.
+    /// configured or does not move data that way; and with `EINVAL` if the memory was allocated for
+    /// another engine.
     pub(crate) fn prepare(
         &mut self,
         list: &mut ScatterList,
@@ -237,7 +237,11 @@ impl Channel {
         let flags =
             bindings::dma_ctrl_flags_DMA_PREP_INTERRUPT | bindings::dma_ctrl_flags_DMA_CTRL_ACK;
         let count = u32::try_from(list.len())?;
-        // SAFETY: The channel is ours, and the list is mapped and has `count` entries.
+        if !list.memory().belongs_to(self) {
+            return Err(EINVAL);
+        }
+        // SAFETY: The channel is ours, and the list is mapped for its engine and has `count`
+        // entries.
         let desc = unsafe {
             bindings::rust_helper_dmaengine_prep_slave_sg(
                 self.as_raw(),
@@ -325,7 +329,7 @@ pub(crate) struct Descriptor<'a> {
     desc: NonNull<bindings::dma_async_tx_descriptor>,
     channel: &'a mut Channel,
     bytes: usize,
-    memory: Arc<Coherent<[u8]>>,
+    memory: Arc<Memory>,
 }
 
 impl Descriptor<'_> {

@@ -2,13 +2,58 @@
 
 //! The memory side of a transfer.
 
-use core::ops::Range;
+use core::{
+    ops::{Deref, Range},
+    ptr,
+};
 
-use kernel::{bindings as kbindings, dma::Coherent, prelude::*, sync::Arc};
+use kernel::{bindings as kbindings, device, dma::Coherent, prelude::*, sync::Arc};
 
+use super::Channel;
 use crate::bindings;
 
-/// Pieces of one coherent allocation, in the order in which an engine is to go through them
+/// Memory that an engine reaches.
+///
+/// # Invariants
+///
+/// `coherent` was allocated for the device at `engine`, which it keeps.
+pub(crate) struct Memory {
+    coherent: Coherent<[u8]>,
+    engine: *const device::Device,
+}
+
+// SAFETY: The pointer is only compared.
+unsafe impl Send for Memory {}
+// SAFETY: As above.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    /// Allocates memory for transfers of any channel of the engine of `channel`, all zeroes.
+    pub(crate) fn zeroed(channel: &Channel, bytes: usize) -> Result<Arc<Self>> {
+        let engine = channel.engine();
+        // INVARIANT: Allocated for `engine`, a reference to which a coherent allocation holds.
+        let memory = Self {
+            coherent: Coherent::zeroed_slice(engine, bytes, GFP_KERNEL)?,
+            engine: ptr::from_ref(engine).cast(),
+        };
+        Ok(Arc::new(memory, GFP_KERNEL)?)
+    }
+
+    /// Whether it was allocated for the engine of `channel`.
+    pub(super) fn belongs_to(&self, channel: &Channel) -> bool {
+        ptr::addr_eq(self.engine, channel.engine())
+    }
+}
+
+impl Deref for Memory {
+    type Target = Coherent<[u8]>;
+
+    fn deref(&self) -> &Coherent<[u8]> {
+        &self.coherent
+    }
+}
+
+/// Pieces of memory, in the order in which an engine is to go through them
 /// (`struct scatterlist`, mapped).
 ///
 /// # Invariants
@@ -16,7 +61,7 @@ use crate::bindings;
 /// Each entry of `entries` lies within `memory` and is not empty; the last one is marked as such.
 pub(crate) struct ScatterList {
     entries: KVVec<kbindings::scatterlist>,
-    memory: Arc<Coherent<[u8]>>,
+    memory: Arc<Memory>,
     bytes: usize,
 }
 
@@ -30,7 +75,7 @@ impl ScatterList {
     ///
     /// Parts may overlap. Fails with `EINVAL` if there is none, one is empty or is not within
     /// `memory`, or their number or a length needs more than 32 bits.
-    pub(crate) fn new(memory: Arc<Coherent<[u8]>>, parts: &[Range<usize>]) -> Result<Self> {
+    pub(crate) fn new(memory: Arc<Memory>, parts: &[Range<usize>]) -> Result<Self> {
         let count = u32::try_from(parts.len())?;
         if count == 0 {
             return Err(EINVAL);
@@ -72,7 +117,7 @@ impl ScatterList {
     }
 
     /// The memory that the pieces are in.
-    pub(crate) fn memory(&self) -> &Arc<Coherent<[u8]>> {
+    pub(crate) fn memory(&self) -> &Arc<Memory> {
         &self.memory
     }
 

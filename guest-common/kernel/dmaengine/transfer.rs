@@ -3,7 +3,6 @@
 //! A transfer from its submission to its end.
 
 use kernel::{
-    dma::Coherent,
     prelude::*,
     sync::{
         atomic::{Acquire, Atomic, Relaxed, Release},
@@ -12,6 +11,7 @@ use kernel::{
     time::Msecs,
 };
 
+use super::Memory;
 use crate::{bindings, completion::Completion};
 
 /// How a transfer ended (`enum dmaengine_tx_result`).
@@ -98,13 +98,13 @@ pub(super) struct State {
     finished: Completion,
     bytes: usize,
     on_end: Option<KBox<dyn Fn(Outcome) + Send + Sync>>,
-    _memory: Arc<Coherent<[u8]>>,
+    _memory: Arc<Memory>,
 }
 
 impl State {
     pub(super) fn new(
         bytes: usize,
-        memory: Arc<Coherent<[u8]>>,
+        memory: Arc<Memory>,
         on_end: Option<KBox<dyn Fn(Outcome) + Send + Sync>>,
     ) -> Result<Arc<Self>> {
         Arc::pin_init(
