@@ -4,12 +4,16 @@
 #
 # function: vntb
 # options: --net
+# tier: soak
 . "$SUITE/lib.sh"
 . "$SUITE/vntb-lib.sh"
 
 # Frames of 64 KiB less the transport's header (12 bytes), less that of Ethernet (14).
 full=65510
 
+# In the soak tier because it fails now and then, for a reason that is not found: the EP says that its queue goes down and
+# is up again 0.4 ms later, the RC hears of neither, and no packet passes any more.
+#
 # One side after the other: two that change at once can lose each other for good, as ntb_transport's word that a queue
 # goes down then finds a ring that has begun anew.
 change() {
