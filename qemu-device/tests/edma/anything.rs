@@ -3,9 +3,10 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use qemu_device::controller::Limits;
 
 use crate::chaos;
-use crate::script::tell;
+use crate::script::{tell, Item, Op, Pick};
 use crate::strategies::{action, op};
 
 proptest! {
@@ -30,5 +31,50 @@ proptest! {
         if let Err(error) = chaos::live_through(channels, &actions) {
             prop_assert!(false, "{}", error);
         }
+    }
+}
+
+/// The script's software once wrote over a link while the engine was behind it and the model before it, or the other
+/// way round.
+#[test]
+fn software_leaves_a_link_alone_that_may_still_be_read() {
+    let pick = Pick(0);
+    let nothing = |mine| Item::Data {
+        mine,
+        lie: false,
+        rie: false,
+        size: 0,
+        local: 0,
+        remote: 0,
+    };
+    let back = Item::Link {
+        cb: false,
+        tcb: true,
+        to: Some(0),
+    };
+    let take = |elements| Op::Take(Limits { elements, bytes: 1 });
+    let steps: [(usize, Vec<Op>); 3] = [
+        (1, vec![take(1), Op::Perform(0)]),
+        (1, vec![take(1), Op::Finish(0)]),
+        (
+            0,
+            vec![take(2), Op::Finish(0), take(1), Op::Finish(0), take(1)],
+        ),
+    ];
+    for (first, steps) in steps {
+        let mut ops = vec![Op::Program {
+            pick,
+            items: vec![nothing(true), back],
+            first,
+            ring: true,
+        }];
+        ops.extend(steps);
+        ops.push(Op::Extend {
+            pick,
+            items: vec![nothing(false)],
+            ring: false,
+        });
+        ops.push(Op::Stop(pick));
+        tell(1, &ops).unwrap_or_else(|error| panic!("{ops:?}: {error}"));
     }
 }

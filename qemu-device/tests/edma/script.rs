@@ -282,15 +282,35 @@ fn program(world: &mut World, pick: Pick, items: &[Item], first: usize, start: b
 
 fn extend(world: &mut World, pick: Pick, items: &[Item], start: bool) -> Verdict {
     let at @ (way, number) = pick.of(world);
-    let channel = world.model.channel(way, number);
-    let (llp, control1) = (channel.llp(), channel.control1);
+    // By the engine's registers: what it has done and not reported, nobody knows yet.
+    let llp = world.channel_pair(way, number, channel::LLP_LOW);
+    let control1 = world.channel_register(way, number, channel::CONTROL1);
+    let running = world.model.channel(way, number);
+    let expected = (running.llp(), running.control1);
     let (here, cycle, next) = world.model.follow(way, number, llp, control1);
     if !control::LLE.is_set(control1) || next != Next::End {
         return Ok(());
     }
-    let index = here.wrapping_sub(area(world, at)) / 24;
+    let index = here.wrapping_sub(area(world, at)) / u64::from(element::SIZE);
     if index as usize + items.len() > ROOM {
         return Ok(());
+    }
+    // Links that it may not have followed yet are its own, read ahead or not: software leaves them alone.
+    if world.model.follow(way, number, expected.0, expected.1) != (here, cycle, next) {
+        return Ok(());
+    }
+    let written = here..here + (items.len() as u64 + 1) * u64::from(element::SIZE);
+    for mut place in [llp, expected.0] {
+        while place != here {
+            if written.contains(&place) {
+                return Ok(());
+            }
+            let mut target = [0; 8];
+            let target_at = place + u64::from(element::LLP);
+            let read = world.model.ep.read(target_at, &mut target);
+            read.expect("follow() read it");
+            place = u64::from_le_bytes(target);
+        }
     }
     // From the last to the first, so that the engine never sees what is not there yet.
     let items = [items, &[TERMINATOR]].concat();

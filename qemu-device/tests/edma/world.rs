@@ -136,11 +136,13 @@ impl World {
         self.board.readl(spider::DMA, offset)
     }
 
-    fn channel_register(&mut self, way: Way, number: usize, register: u32) -> u32 {
+    /// A register of a channel, as software reads it.
+    pub fn channel_register(&mut self, way: Way, number: usize, register: u32) -> u32 {
         self.read(way.map().channels + number as u32 * edma::CHANNEL_STRIDE + register)
     }
 
-    fn channel_pair(&mut self, way: Way, number: usize, low: u32) -> u64 {
+    /// A 64-bit register of a channel, as software reads it.
+    pub fn channel_pair(&mut self, way: Way, number: usize, low: u32) -> u64 {
         let halves = [low + 4, low].map(|at| self.channel_register(way, number, at));
         u64::from(halves[0]) << 32 | u64::from(halves[1])
     }
