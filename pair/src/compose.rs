@@ -2,6 +2,7 @@
 //! What each guest boots from: its initramfs, with the modules, scripts and overlays of this run.
 
 use crate::artefacts::Artefacts;
+use crate::function;
 use crate::guest::layer::{module_tree, Initramfs, LayerError};
 use crate::net;
 use crate::options::Options;
@@ -14,6 +15,9 @@ use std::path::Path;
 const MODULES: &str = "/etc/spider-pair/modules";
 /// Where the guest finds the scripts of the functions.
 const FUNCTIONS: &str = "/usr/local/share/spider-pair/functions";
+
+/// What sets a function up, among these scripts.
+pub const SET_UP: &str = "set-up.sh";
 
 /// Where the guest finds the programs that measure and test.
 const PROGRAMS: &str = "/usr/local/bin";
@@ -54,8 +58,8 @@ pub fn initramfs(
         initramfs.file(MODULES, list, 0o644)?;
         let programs = artefacts.agent.with_file_name("bin");
         initramfs.tree(Path::new(PROGRAMS), &programs)?;
-        if let (Side::Ep, Some(script)) = (side, recipe.setup) {
-            initramfs.file(script_path(&format!("{}.sh", recipe.name)), script, 0o755)?;
+        if side == Side::Ep && recipe.driver.is_some() {
+            initramfs.file(script_path(SET_UP), function::SET_UP, 0o755)?;
         }
         if let Some(script) = recipe.net {
             initramfs.file(script_path(net::SCRIPT), script, 0o755)?;

@@ -28,9 +28,8 @@ pub struct Recipe {
     pub modules: Sides<&'static [&'static str]>,
     /// Modules of ours that take the place of the kernel's own of the same name.
     pub ours: &'static [&'static str],
-    /// A shell script that sets the function up and starts the link, run in the EP guest with every [`Key`] as an
-    /// argument `name=value`.
-    pub setup: Option<&'static str>,
+    /// The endpoint function's driver, as configfs names it; `None` leaves the link to the user. [`SET_UP`] binds it.
+    pub driver: Option<&'static str>,
     /// What `--function-opt` can change, in the order in which the script is to write it.
     pub keys: &'static [Key],
     /// A path in the RC guest that exists once the function's driver has probed.
@@ -38,6 +37,10 @@ pub struct Recipe {
     /// A shell script that makes a network of it, run in both guests at once: [`crate::net`].
     pub net: Option<&'static str>,
 }
+
+/// A shell script that sets a function up and starts the link, run in the EP guest with the recipe's driver and every
+/// [`Key`], `name=value`, as arguments.
+pub const SET_UP: &str = include_str!("../functions/set-up.sh");
 
 /// A configfs attribute of a function, and its value unless `--function-opt` says otherwise.
 #[derive(Debug)]
@@ -98,6 +101,20 @@ const VNTB_DMA_KEYS: &[Key] = &[
     key("db_bar", "4"),
 ];
 
+/// The NTB by the kernel's own drivers.
+const VNTB: Recipe = Recipe {
+    name: "vntb",
+    modules: Sides {
+        ep: &["spider_bridge", "pci_epf_vntb"],
+        rc: &["ntb_hw_epf"],
+    },
+    ours: &[],
+    driver: Some("pci_epf_vntb"),
+    keys: VNTB_KEYS,
+    probed: Some("/sys/bus/ntb/devices/0000:01:00.0"),
+    net: Some(include_str!("../functions/vntb-net.sh")),
+};
+
 /// Our drivers that carry a stock driver's name.
 const OURS: &[&str] = &["pci_epf_vntb", "ntb_hw_epf"];
 
@@ -112,7 +129,7 @@ impl Function {
                     rc: &[],
                 },
                 ours: OURS,
-                setup: None,
+                driver: None,
                 keys: &[],
                 probed: None,
                 net: None,
@@ -124,34 +141,17 @@ impl Function {
                     rc: &["pci_endpoint_test"],
                 },
                 ours: &[],
-                setup: Some(include_str!("../functions/epf-test.sh")),
+                driver: Some("pci_epf_test"),
                 keys: EPF_TEST_KEYS,
                 probed: Some("/dev/pci-endpoint-test.0"),
                 net: None,
             },
-            Function::Vntb => &Recipe {
-                name: "vntb",
-                modules: Sides {
-                    ep: &["spider_bridge", "pci-epf-vntb"],
-                    rc: &["ntb_hw_epf"],
-                },
-                ours: &[],
-                setup: Some(include_str!("../functions/vntb.sh")),
-                keys: VNTB_KEYS,
-                probed: Some("/sys/bus/ntb/devices/0000:01:00.0"),
-                net: Some(include_str!("../functions/vntb-net.sh")),
-            },
+            Function::Vntb => &VNTB,
             Function::VntbDma => &Recipe {
                 name: "vntb-dma",
-                modules: Sides {
-                    ep: &["spider_bridge", "pci_epf_vntb"],
-                    rc: &["ntb_hw_epf"],
-                },
                 ours: OURS,
-                setup: Some(include_str!("../functions/vntb.sh")),
                 keys: VNTB_DMA_KEYS,
-                probed: Some("/sys/bus/ntb/devices/0000:01:00.0"),
-                net: Some(include_str!("../functions/vntb-net.sh")),
+                ..VNTB
             },
         }
     }

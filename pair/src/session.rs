@@ -259,8 +259,8 @@ impl Pair {
             let this = &*self;
             let ep = scope.spawn(move || -> Result<Vec<Phase>, Failure> {
                 let mut phases = vec![this.wait_agent(Side::Ep)?];
-                if recipe.setup.is_some() {
-                    this.set_up(recipe)?;
+                if let Some(driver) = recipe.driver {
+                    this.set_up(recipe, driver)?;
                     phases.push(this.reached("function set up on the EP"));
                     let limit = this.limit();
                     this.watch.wait("the link to come up", limit, |state| {
@@ -309,12 +309,11 @@ impl Pair {
         Ok(self.reached(&format!("{} up", side.title())))
     }
 
-    fn set_up(&self, recipe: &Recipe) -> Result<(), Failure> {
-        let name = recipe.name;
+    fn set_up(&self, recipe: &Recipe, driver: &str) -> Result<(), Failure> {
         let arguments = recipe
             .arguments(&self.options.settings)
             .map_err(Failure::harness)?;
-        let mut command = quote(&compose::script_path(&format!("{name}.sh")));
+        let mut command = quote(&compose::script_path(compose::SET_UP)) + " " + driver;
         for argument in arguments {
             command = command + " " + &quote(&argument);
         }
@@ -326,6 +325,7 @@ impl Pair {
             return Ok(());
         }
         let said = String::from_utf8_lossy(&output.stderr);
+        let name = recipe.name;
         let message = format!("{name} cannot be set up on the EP (status {status})");
         let failure = Failure::harness(message)
             .with_tail(said.lines().map(str::to_owned).collect())
