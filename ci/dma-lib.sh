@@ -19,12 +19,12 @@ poke() {
     rc "mmio poke /sys/bus/pci/devices/$FUNCTION/resource$1 $(($2)) $(($3))"
 }
 
-# says SIDE TEXT: that side's kernel has said TEXT since `listen SIDE`.
-says() {
+# kernel_says SIDE TEXT: that side's kernel has said TEXT since `listen SIDE`.
+kernel_says() {
     "$1" "dmesg | sed '1,/case listens $listening/d'" | grep -F -- "$2" || fail "the ${1^^}'s kernel did not say \"$2\""
 }
 
-# listen SIDE…: what these sides' kernels say from now on is what `says` looks at.
+# listen SIDE…: what these sides' kernels say from now on is what `kernel_says` looks at.
 listening=0
 listen() {
     local side

@@ -73,7 +73,9 @@ selftest_skips() {
     grep -qxF "ok 1 $1 # SKIP $2" <<<"$output" || fail "$1: wanted \"ok 1 $1 # SKIP $2\""
 }
 
-# --- The link
+# --- The link and the device
+
+. "$SUITE/device.inc"
 
 # epc: the directory of the EP's one controller in configfs. Its name begins with the address of its registers.
 epc() {

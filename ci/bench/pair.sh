@@ -11,6 +11,7 @@
 # Windows trap, or the last two would not reach the device.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. ci/device.inc
 
 if [ "${1-}" != --inside ]; then
     cargo build --quiet --release -p pair -p qemu-device -p qemu-plugin
@@ -23,7 +24,6 @@ fi
 rounds=5
 reads=2000
 writes=20000
-device_pid=$(sed -n 's/.*"device_pid": *\([0-9]*\).*/\1/p' "$SPIDER_PAIR_RUN/run.json")
 function=/sys/bus/pci/devices/0000:01:00.0
 ep_face=$(ep 'dirname /sys/bus/pci/drivers/spider_bridge/*/resource0')
 
@@ -31,7 +31,6 @@ bare() { cargo bench --quiet -p qemu-device --bench vfio_user -- --json 2>/dev/n
 field() { sed -n "s/.*\"$1\": *\([0-9.]*\).*/\1/p"; }
 figure() { awk -v name="$1" '$1 == name { print $2 }'; }
 median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
-cpu_ticks() { awk '{ print $14 + $15 }' "/proc/$device_pid/stat"; }
 
 for _ in $(seq "$rounds"); do
     bare | field bare_us >>"$SPIDER_PAIR_RUN/bench-bare"
@@ -53,11 +52,11 @@ row "RC BAR 0 read" rc-read 1.0
 row "posted write, issued" issued ""
 row "posted write, drained" drained 0.07
 
-before=$(cpu_ticks)
+before=$(device_ticks)
 sleep 5
-after=$(cpu_ticks)
+after=$(device_ticks)
 echo "# the device process, guest RAM aside"
 awk -v ticks=$((after - before)) -v hz="$(getconf CLK_TCK)" \
     'BEGIN { printf "%-22s %8.2f %% of one core over 5 s\n", "idle", ticks / hz / 5 * 100 }'
 awk '/^RssAnon|^RssFile/ { kib += $2 }
-    END { printf "%-22s %8.1f MiB  (under 32)\n", "resident", kib / 1024 }' "/proc/$device_pid/status"
+    END { printf "%-22s %8.1f MiB  (under 32)\n", "resident", kib / 1024 }' "/proc/$(device_pid)/status"

@@ -8,6 +8,7 @@
 # embedded one spends its time: on which process's processor, or waiting for one.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. ci/device.inc
 pair=${PAIR_PROGRAM-}
 
 if [ "${1-}" != --inside ]; then
@@ -46,7 +47,7 @@ rc ping -c 60 -i 0.2137 ep | sed -n 's/.*time=\([0-9.]*\) ms/\1/p' >"$results/$w
 [ "$way" = embedded ] || exit 0
 
 sockets=$(sed -nE 's/.*"sockets": "([^"]+)".*/\1/p' "$SPIDER_PAIR_RUN/run.json")
-device=$(sed -n 's/.*"device_pid": *\([0-9]*\).*/\1/p' "$SPIDER_PAIR_RUN/run.json")
+device=$(device_pid)
 qemu() { pgrep -f "qemu-system-aarch64.*$sockets/$1" | head -1; }
 # All threads of these processes: ns on a processor and ns ready but without one.
 spent() {

@@ -53,7 +53,7 @@ not_bound() {
     if ep "ln -s $function $(epc)/" 2>said; then
         fail "it bound with $*"
     fi
-    says ep "$reason"
+    kernel_says ep "$reason"
     same 'channels of the EP in use' 0 "$(channels_in_use)"
 }
 

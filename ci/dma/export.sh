@@ -13,7 +13,7 @@
 same 'channels of the EP in use' 4 "$(channels_in_use)"
 listen rc
 rc_reload
-says rc "4 DMA channels in BAR 2 $SLICE+0x7000, vectors from 28 on"
+kernel_says rc "4 DMA channels in BAR 2 $SLICE+0x7000, vectors from 28 on"
 same 'vectors of the bridge' 28 "$(rc 'grep -cw ntb_epf /proc/interrupts')"
 
 echo '=== the control block'

@@ -17,7 +17,7 @@ refused() {
     poke "$1" "$2" "$3"
     listen rc
     rc_reload
-    says rc "DMA export refused: $4"
+    kernel_says rc "DMA export refused: $4"
     same 'lines about the export' 1 \
         "$(rc "dmesg | sed '1,/case listens $listening/d' | grep -cE 'DMA export refused|DMA channels in BAR'")"
     n=$((n + 1))
@@ -60,4 +60,4 @@ header 0x3c 0xfc000 'descriptors of channel 0 and descriptors of channel 1 overl
 echo '##### as it was'
 listen rc
 rc_reload
-says rc '4 DMA channels in BAR 2'
+kernel_says rc '4 DMA channels in BAR 2'

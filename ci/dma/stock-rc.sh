@@ -16,7 +16,7 @@ same 'whose driver it is' 'Kishon Vijay Abraham I <kishon@ti.com>' "$(rc "modinf
 listen ep
 both modprobe ntb_transport
 both modprobe ntb_netdev
-wait_for 15 "the EP's word" says ep 'memory window 1 has 0xf9000 bytes, not 0x100000: load ntb_transport with max_mw_size=0xF9000'
+wait_for 15 "the EP's word" kernel_says ep 'memory window 1 has 0xf9000 bytes, not 0x100000: load ntb_transport with max_mw_size=0xF9000'
 both modprobe -r ntb_netdev
 both modprobe -r ntb_transport
 

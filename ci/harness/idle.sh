@@ -6,12 +6,10 @@
 # timeout: 60
 . "$SUITE/lib.sh"
 
-pid=$(sed -nE 's/.*"device_pid": ([0-9]+).*/\1/p' "$SPIDER_PAIR_RUN/run.json")
-[ -n "$pid" ] || fail 'run.json names no device process'
-ticks() { awk '{ print $14 + $15 }' "/proc/$pid/stat"; }
+[ -n "$(device_pid)" ] || fail 'run.json names no device process'
 sleep 1
-before=$(ticks)
+before=$(device_ticks)
 sleep 5
-used=$(($(ticks) - before))
+used=$(($(device_ticks) - before))
 echo "$used ticks of 10 ms in 5 s"
 [ "$used" -le 5 ] || fail "the idle device used $used of 500 ticks"
