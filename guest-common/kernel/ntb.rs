@@ -40,7 +40,8 @@ pub(crate) struct MwAlign {
     pub(crate) max: u64,
 }
 
-/// What a bridge does. Indices come from clients and can be anything.
+/// What a bridge does. Indices come from clients and can be anything, but for that of the peer, which
+/// is checked before.
 ///
 /// Where it says so a method may be called in atomic context. See `struct ntb_dev_ops`.
 pub(crate) trait Operations: HasPort + Send + Sync + Sized + 'static {
@@ -51,29 +52,28 @@ pub(crate) trait Operations: HasPort + Send + Sync + Sized + 'static {
     /// The client does not want the link any more.
     fn link_disable(&self) -> Result;
 
-    /// Inbound windows, which lead from `peer` to our memory.
-    fn mw_count(&self, peer: usize) -> Result<u32>;
+    /// Inbound windows, which lead from the peer to our memory.
+    fn mw_count(&self) -> Result<u32>;
     /// What inbound window `index` asks of a buffer.
-    fn mw_align(&self, peer: usize, index: usize) -> Result<MwAlign>;
+    fn mw_align(&self, index: usize) -> Result<MwAlign>;
     /// Makes inbound window `index` lead to a buffer.
-    fn mw_set_trans(&self, peer: usize, index: usize, address: DmaAddress, size: u64) -> Result;
+    fn mw_set_trans(&self, index: usize, address: DmaAddress, size: u64) -> Result;
     /// Makes it lead nowhere.
-    fn mw_clear_trans(&self, peer: usize, index: usize) -> Result;
+    fn mw_clear_trans(&self, index: usize) -> Result;
     /// Outbound windows, which lead to the peer's memory.
     fn peer_mw_count(&self) -> Result<u32>;
     /// Address and size of outbound window `index`.
     fn peer_mw_addr(&self, index: usize) -> Result<(kbindings::phys_addr_t, u64)>;
 
-    /// Doorbell bits that there are. Atomic.
-    fn db_valid_mask(&self) -> u64;
-    /// Interrupt vectors that doorbells have.
+    /// Interrupt vectors that doorbells have: one for each bit, so fewer than 64. Atomic.
     fn db_vector_count(&self) -> u32;
-    /// Doorbell bits of vector `vector`. Atomic.
-    fn db_vector_mask(&self, vector: u32) -> u64;
     /// Doorbell bits that have been rung. Atomic.
-    fn db_read(&self) -> u64;
-    /// Forgets doorbell bits. Atomic.
-    fn db_clear(&self, bits: u64) -> Result;
+    fn db_rung(&self) -> &Bits;
+    /// Doorbell bits that there are.
+    fn db_valid_mask(&self) -> u64 {
+        let next = 1u64.checked_shl(self.db_vector_count());
+        next.map_or(!0, |next| next - 1)
+    }
     /// Rings the peer. Atomic.
     fn peer_db_set(this: ArcBorrow<'_, Self>, bits: u64) -> Result;
 
@@ -84,9 +84,9 @@ pub(crate) trait Operations: HasPort + Send + Sync + Sized + 'static {
     /// Writes our scratchpad `index`. Atomic.
     fn spad_write(&self, index: usize, value: u32) -> Result;
     /// Reads the peer's scratchpad `index`, all ones if there is none. Atomic.
-    fn peer_spad_read(&self, peer: usize, index: usize) -> u32;
+    fn peer_spad_read(&self, index: usize) -> u32;
     /// Writes the peer's scratchpad `index`. Atomic.
-    fn peer_spad_write(&self, peer: usize, index: usize, value: u32) -> Result;
+    fn peer_spad_write(&self, index: usize, value: u32) -> Result;
 
     /// The device for which clients map buffers of inbound windows.
     fn dma_device(&self) -> &device::Device;
@@ -280,6 +280,14 @@ fn index(raw: c_int) -> Result<usize> {
     Ok(usize::try_from(raw)?)
 }
 
+/// There is one peer, number 0.
+fn only_peer(raw: c_int) -> Result {
+    match raw {
+        0 => Ok(()),
+        _ => Err(EINVAL),
+    }
+}
+
 /// What a callback that counts returns.
 fn count(count: u32) -> Result<c_int> {
     Ok(c_int::try_from(count)?)
@@ -313,8 +321,11 @@ impl<T: Operations> Registration<T> {
     }
 
     extern "C" fn mw_count(ntb: *mut ntb_dev, peer: c_int) -> c_int {
-        // SAFETY: As for all callbacks.
-        from_result(|| count(unsafe { Self::data(ntb) }.mw_count(index(peer)?)?))
+        from_result(|| {
+            only_peer(peer)?;
+            // SAFETY: As for all callbacks.
+            count(unsafe { Self::data(ntb) }.mw_count()?)
+        })
     }
 
     extern "C" fn mw_get_align(
@@ -326,8 +337,9 @@ impl<T: Operations> Registration<T> {
         max: *mut kbindings::resource_size_t,
     ) -> c_int {
         from_result(|| {
+            only_peer(peer)?;
             // SAFETY: As for all callbacks.
-            let align = unsafe { Self::data(ntb) }.mw_align(index(peer)?, index(window)?)?;
+            let align = unsafe { Self::data(ntb) }.mw_align(index(window)?)?;
             let wanted = [
                 (address, align.address),
                 (size, align.size),
@@ -351,17 +363,18 @@ impl<T: Operations> Registration<T> {
         size: kbindings::resource_size_t,
     ) -> c_int {
         from_result(|| {
+            only_peer(peer)?;
             // SAFETY: As for all callbacks.
-            let data = unsafe { Self::data(ntb) };
-            data.mw_set_trans(index(peer)?, index(window)?, address, size)?;
+            unsafe { Self::data(ntb) }.mw_set_trans(index(window)?, address, size)?;
             Ok(0)
         })
     }
 
     extern "C" fn mw_clear_trans(ntb: *mut ntb_dev, peer: c_int, window: c_int) -> c_int {
         from_result(|| {
+            only_peer(peer)?;
             // SAFETY: As for all callbacks.
-            unsafe { Self::data(ntb) }.mw_clear_trans(index(peer)?, index(window)?)?;
+            unsafe { Self::data(ntb) }.mw_clear_trans(index(window)?)?;
             Ok(0)
         })
     }
@@ -403,21 +416,23 @@ impl<T: Operations> Registration<T> {
     }
 
     extern "C" fn db_vector_mask(ntb: *mut ntb_dev, vector: c_int) -> u64 {
+        // SAFETY: As for all callbacks.
+        let vectors = unsafe { Self::data(ntb) }.db_vector_count();
         match u32::try_from(vector) {
-            // SAFETY: As for all callbacks.
-            Ok(vector) => unsafe { Self::data(ntb) }.db_vector_mask(vector),
-            Err(_) => 0,
+            Ok(vector) if vector < vectors => 1u64.checked_shl(vector).unwrap_or(0),
+            _ => 0,
         }
     }
 
     extern "C" fn db_read(ntb: *mut ntb_dev) -> u64 {
         // SAFETY: As for all callbacks.
-        unsafe { Self::data(ntb) }.db_read()
+        unsafe { Self::data(ntb) }.db_rung().read()
     }
 
     extern "C" fn db_clear(ntb: *mut ntb_dev, bits: u64) -> c_int {
         // SAFETY: As for all callbacks.
-        from_result(|| unsafe { Self::data(ntb) }.db_clear(bits).map(|()| 0))
+        unsafe { Self::data(ntb) }.db_rung().clear(bits);
+        0
     }
 
     /// Doorbells have no mask.
@@ -449,11 +464,11 @@ impl<T: Operations> Registration<T> {
     }
 
     extern "C" fn peer_spad_read(ntb: *mut ntb_dev, peer: c_int, spad: c_int) -> u32 {
-        let (Ok(peer), Ok(spad)) = (index(peer), index(spad)) else {
+        let (Ok(()), Ok(spad)) = (only_peer(peer), index(spad)) else {
             return !0;
         };
         // SAFETY: As for all callbacks.
-        unsafe { Self::data(ntb) }.peer_spad_read(peer, spad)
+        unsafe { Self::data(ntb) }.peer_spad_read(spad)
     }
 
     extern "C" fn peer_spad_write(
@@ -463,9 +478,9 @@ impl<T: Operations> Registration<T> {
         value: u32,
     ) -> c_int {
         from_result(|| {
+            only_peer(peer)?;
             // SAFETY: As for all callbacks.
-            let data = unsafe { Self::data(ntb) };
-            data.peer_spad_write(index(peer)?, index(spad)?, value)?;
+            unsafe { Self::data(ntb) }.peer_spad_write(index(spad)?, value)?;
             Ok(0)
         })
     }

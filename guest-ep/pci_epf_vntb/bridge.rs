@@ -389,14 +389,6 @@ impl Drop for Work {
     }
 }
 
-/// There is one peer.
-fn only_peer(peer: usize) -> Result {
-    match peer {
-        0 => Ok(()),
-        _ => Err(EINVAL),
-    }
-}
-
 impl ntb::Operations for Bridge {
     fn link_is_up(&self) -> u64 {
         self.link_up.load(Relaxed).into()
@@ -411,13 +403,11 @@ impl ntb::Operations for Bridge {
         Ok(())
     }
 
-    fn mw_count(&self, peer: usize) -> Result<u32> {
-        only_peer(peer)?;
+    fn mw_count(&self) -> Result<u32> {
         self.peer_mw_count()
     }
 
-    fn mw_align(&self, peer: usize, index: usize) -> Result<MwAlign> {
-        only_peer(peer)?;
+    fn mw_align(&self, index: usize) -> Result<MwAlign> {
         Ok(MwAlign {
             address: MW_ALIGN,
             size: 1,
@@ -425,8 +415,7 @@ impl ntb::Operations for Bridge {
         })
     }
 
-    fn mw_set_trans(&self, peer: usize, index: usize, address: DmaAddress, size: u64) -> Result {
-        only_peer(peer)?;
+    fn mw_set_trans(&self, index: usize, address: DmaAddress, size: u64) -> Result {
         let mw = self.mw(index)?;
         let max = mw.outbound.size();
         let size = usize::try_from(size)?;
@@ -447,8 +436,7 @@ impl ntb::Operations for Bridge {
             .inspect_err(|_| dev_err!(self.function, "failure set mw trans\n"))
     }
 
-    fn mw_clear_trans(&self, peer: usize, index: usize) -> Result {
-        only_peer(peer)?;
+    fn mw_clear_trans(&self, index: usize) -> Result {
         self.mw(index).map(|_| ())
     }
 
@@ -461,29 +449,12 @@ impl ntb::Operations for Bridge {
         Ok((outbound.phys(), outbound.size() as u64))
     }
 
-    fn db_valid_mask(&self) -> u64 {
-        // At most `MAX_DB_COUNT`, so there is no overflow.
-        (1 << self.doorbells()) - 1
-    }
-
     fn db_vector_count(&self) -> u32 {
         self.doorbells()
     }
 
-    fn db_vector_mask(&self, vector: u32) -> u64 {
-        match vector < self.doorbells() {
-            true => 1 << vector,
-            false => 0,
-        }
-    }
-
-    fn db_read(&self) -> u64 {
-        self.rung.read()
-    }
-
-    fn db_clear(&self, bits: u64) -> Result {
-        self.rung.clear(bits);
-        Ok(())
+    fn db_rung(&self) -> &Bits {
+        &self.rung
     }
 
     fn peer_db_set(this: ArcBorrow<'_, Self>, bits: u64) -> Result {
@@ -508,12 +479,11 @@ impl ntb::Operations for Bridge {
         self.write_spad(false, index, value)
     }
 
-    fn peer_spad_read(&self, peer: usize, index: usize) -> u32 {
-        only_peer(peer).map_or(!0, |()| self.read_spad(true, index))
+    fn peer_spad_read(&self, index: usize) -> u32 {
+        self.read_spad(true, index)
     }
 
-    fn peer_spad_write(&self, peer: usize, index: usize, value: u32) -> Result {
-        only_peer(peer)?;
+    fn peer_spad_write(&self, index: usize, value: u32) -> Result {
         self.write_spad(true, index, value)
     }
 

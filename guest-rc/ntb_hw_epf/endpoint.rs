@@ -310,14 +310,6 @@ impl pci_irq::Handler for Endpoint {
     }
 }
 
-/// There is one peer.
-fn only_peer(peer: usize) -> Result {
-    match peer {
-        0 => Ok(()),
-        _ => Err(EINVAL),
-    }
-}
-
 impl ntb::Operations for Endpoint {
     fn link_is_up(&self) -> u64 {
         // All ones: the endpoint is gone.
@@ -339,13 +331,11 @@ impl ntb::Operations for Endpoint {
             .inspect_err(|_| dev_err!(self.pdev, "Fail to disable link\n"))
     }
 
-    fn mw_count(&self, peer: usize) -> Result<u32> {
-        only_peer(peer)?;
+    fn mw_count(&self) -> Result<u32> {
         Ok(self.control.num_mws)
     }
 
-    fn mw_align(&self, peer: usize, index: usize) -> Result<MwAlign> {
-        only_peer(peer)?;
+    fn mw_align(&self, index: usize) -> Result<MwAlign> {
         Ok(MwAlign {
             address: MW_ALIGN,
             size: 1,
@@ -353,8 +343,7 @@ impl ntb::Operations for Endpoint {
         })
     }
 
-    fn mw_set_trans(&self, peer: usize, index: usize, address: DmaAddress, size: u64) -> Result {
-        only_peer(peer)?;
+    fn mw_set_trans(&self, index: usize, address: DmaAddress, size: u64) -> Result {
         let max = self.mw(index)?.size.into();
         if size > max {
             dev_err!(
@@ -374,8 +363,7 @@ impl ntb::Operations for Endpoint {
         self.command(Command::ConfigureMw, index as u32)
     }
 
-    fn mw_clear_trans(&self, peer: usize, index: usize) -> Result {
-        only_peer(peer)?;
+    fn mw_clear_trans(&self, index: usize) -> Result {
         self.mw(index)?;
         // CAST: At most `MAX_MWS`.
         self.command(Command::TeardownMw, index as u32)
@@ -391,29 +379,12 @@ impl ntb::Operations for Endpoint {
         Ok((start + u64::from(window.offset), window.size.into()))
     }
 
-    fn db_valid_mask(&self) -> u64 {
-        // At most `MAX_VECTORS`, so there is no overflow.
-        (1 << self.doorbell_count()) - 1
-    }
-
     fn db_vector_count(&self) -> u32 {
         self.doorbell_count()
     }
 
-    fn db_vector_mask(&self, vector: u32) -> u64 {
-        match vector < self.doorbell_count() {
-            true => 1 << vector,
-            false => 0,
-        }
-    }
-
-    fn db_read(&self) -> u64 {
-        self.rung.read()
-    }
-
-    fn db_clear(&self, bits: u64) -> Result {
-        self.rung.clear(bits);
-        Ok(())
+    fn db_rung(&self) -> &Bits {
+        &self.rung
     }
 
     fn peer_db_set(this: ArcBorrow<'_, Self>, bits: u64) -> Result {
@@ -439,14 +410,12 @@ impl ntb::Operations for Endpoint {
         Ok(())
     }
 
-    fn peer_spad_read(&self, peer: usize, index: usize) -> u32 {
-        only_peer(peer)
-            .and_then(|()| self.peer_spad(index))
+    fn peer_spad_read(&self, index: usize) -> u32 {
+        self.peer_spad(index)
             .map_or(0, |(registers, offset)| registers.read32(offset))
     }
 
-    fn peer_spad_write(&self, peer: usize, index: usize, value: u32) -> Result {
-        only_peer(peer)?;
+    fn peer_spad_write(&self, index: usize, value: u32) -> Result {
         let (registers, offset) = self.peer_spad(index)?;
         registers.write32(offset, value);
         Ok(())
