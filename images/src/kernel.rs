@@ -24,17 +24,34 @@ pub enum KernelVariant {
     Plain,
     /// With debug information and the kernel's scripts for gdb.
     Gdb,
+    /// With the kernel's own checkers: KASAN, lockdep, kmemleak, DMA-API debug and their kin. Slow.
+    Debug,
 }
 
 impl KernelVariant {
-    /// The variant that the environment variable `KERNEL_VARIANT` names: unset or `plain`, or
-    /// `gdb`.
+    /// All of them.
+    const ALL: [KernelVariant; 3] = [Self::Plain, Self::Gdb, Self::Debug];
+
+    /// The variant of that name: `plain`, `gdb` or `debug`.
+    pub fn named(name: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|variant| variant.name() == name)
+    }
+
+    /// The variant that the environment variable `KERNEL_VARIANT` names; plain if it is not set.
     pub fn from_env() -> Result<Self> {
-        match std::env::var("KERNEL_VARIANT").as_deref() {
-            Err(std::env::VarError::NotPresent) | Ok("" | "plain") => Ok(KernelVariant::Plain),
-            Ok("gdb") => Ok(KernelVariant::Gdb),
-            other => bail!("KERNEL_VARIANT is {other:?}; it can be plain or gdb"),
+        let name = match std::env::var("KERNEL_VARIANT") {
+            Err(std::env::VarError::NotPresent) => return Ok(Self::Plain),
+            name => name.context("KERNEL_VARIANT")?,
+        };
+        if name.is_empty() {
+            return Ok(Self::Plain);
         }
+        let variant = Self::named(&name);
+        variant.with_context(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            format!("KERNEL_VARIANT is {name:?}; it can be one of {names}")
+        })
     }
 
     /// The fragments of `kernel/` that make it up.
@@ -42,13 +59,25 @@ impl KernelVariant {
         match self {
             KernelVariant::Plain => &["base.config", "soc.config"],
             KernelVariant::Gdb => &["base.config", "soc.config", "gdb.config"],
+            KernelVariant::Debug => &["base.config", "soc.config", "debug.config"],
         }
     }
 
+    /// What it is called where one is chosen.
     fn name(self) -> &'static str {
+        match self {
+            KernelVariant::Plain => "plain",
+            KernelVariant::Gdb => "gdb",
+            KernelVariant::Debug => "debug",
+        }
+    }
+
+    /// What it is called in the cache.
+    fn artefact(self) -> &'static str {
         match self {
             KernelVariant::Plain => "kernel",
             KernelVariant::Gdb => "kernel-gdb",
+            KernelVariant::Debug => "kernel-debug",
         }
     }
 }
@@ -78,7 +107,7 @@ impl Images {
             .iter()
             .map(|name| Path::new(HERE).join("kernel").join(name))
             .collect();
-        let mut inputs = Inputs::new(variant.name())
+        let mut inputs = Inputs::new(variant.artefact())
             .text("source", &source.version)
             .text("compilers", toolbox.compilers())
             .file(&step::step_path("kernel-config.sh"))?
@@ -86,14 +115,14 @@ impl Images {
         for fragment in &fragments {
             inputs = inputs.file(fragment)?;
         }
-        let dir = self
-            .cache
-            .artefact(variant.name(), &inputs.key(), &self.progress, |shop| {
-                let mut task = self.progress.task(variant.name());
-                build(&toolbox, &source, &fragments, shop, &mut task)?;
-                task.done("ready");
-                Ok(())
-            })?;
+        let dir =
+            self.cache
+                .artefact(variant.artefact(), &inputs.key(), &self.progress, |shop| {
+                    let mut task = self.progress.task(variant.artefact());
+                    build(&toolbox, &source, &fragments, shop, &mut task)?;
+                    task.done("ready");
+                    Ok(())
+                })?;
         let build = dir.join("build");
         let release = release(&build)?;
         Ok(Kernel {

@@ -8,7 +8,7 @@ use anyhow::{bail, Result};
 use images::{Images, KernelVariant, Progress};
 
 const USAGE: &str = "usage: images toolbox | rootfs | agent | \
-    kernel [plain|gdb|PATH] | modules [plain|gdb|PATH]";
+    kernel [plain|gdb|debug|PATH] | modules [plain|gdb|debug|PATH]";
 
 fn main() -> ExitCode {
     match make(&std::env::args().skip(1).collect::<Vec<_>>()) {
@@ -25,9 +25,10 @@ fn make(arguments: &[String]) -> Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let kernel = |which: &[&str]| match which {
         [] => images.kernel(KernelVariant::from_env()?),
-        ["plain"] => images.kernel(KernelVariant::Plain),
-        ["gdb"] => images.kernel(KernelVariant::Gdb),
-        [path] => images.user_kernel(Path::new(path)),
+        [which] => match KernelVariant::named(which) {
+            Some(variant) => images.kernel(variant),
+            None => images.user_kernel(Path::new(which)),
+        },
         _ => bail!(USAGE),
     };
     let paths = match arguments.as_slice() {

@@ -117,6 +117,8 @@ pub enum Variant {
     Plain,
     /// With debug information and gdb's scripts.
     Gdb,
+    /// With the kernel's own checkers: KASAN, lockdep, kmemleak, DMA-API debug. Slow.
+    Debug,
 }
 
 /// What `run` and `test` boot.
@@ -346,6 +348,7 @@ impl BootArgs {
             kernel_variant: match self.kernel_variant {
                 Variant::Plain => images::KernelVariant::Plain,
                 Variant::Gdb => images::KernelVariant::Gdb,
+                Variant::Debug => images::KernelVariant::Debug,
             },
             overlay: Sides::from_fn(|side| {
                 let of_side = self.overlay.iter().filter(|(of, _)| *of == side);

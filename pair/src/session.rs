@@ -42,6 +42,10 @@ const SOCKETS: Duration = Duration::from_secs(20);
 /// As good as for ever: while a person sits at a debugger.
 const PATIENT: Duration = Duration::from_secs(24 * 3600);
 
+/// Memory that nothing leads to any more is looked for every so many seconds; the kernel says on its console when it
+/// finds some (Documentation/dev-tools/kmemleak.rst).
+const LOOK_FOR_LEAKS: &str = "echo scan=15 2>/dev/null >/sys/kernel/debug/kmemleak || true";
+
 /// Two booted guests and the silicon between them. Dropping it ends them all, in order.
 pub struct Pair {
     options: Options,
@@ -306,6 +310,10 @@ impl Pair {
                 Ok(guest.wait_ready(ATTEMPT).ok())
             })
             .map_err(|failure| self.with_console(failure, side))?;
+        if self.options.kernel_variant == images::KernelVariant::Debug {
+            // A kernel of the user's own has no such file, perhaps.
+            self.exec(side, LOOK_FOR_LEAKS, self.limit())?;
+        }
         Ok(self.reached(&format!("{} up", side.title())))
     }
 
