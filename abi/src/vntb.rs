@@ -5,6 +5,7 @@
 //! * [`locator`]: where version 1 says that exported DMA channels are.
 //! * [`header`]: DMA header version 1, at the start of the slice that the locator names.
 //! * [`slice`]: how an EP lays that slice out.
+//! * [`child`]: the device by which the RC hands the channels on.
 //! * [`ep_dma`]: the scratchpads through which the test client `ntb_ep_dma` talks.
 //!
 //! All integers are little endian. The legacy block is `struct epf_ntb_ctrl` of Linux 7.3; version 1
@@ -14,6 +15,8 @@
 
 // A kernel module mounts this file by `#[path]`, and then files below it are looked up beside it
 // and not in a directory of its name: hence a path on each.
+#[path = "vntb/child.rs"]
+pub mod child;
 #[path = "vntb/control.rs"]
 pub mod control;
 #[path = "vntb/ep_dma.rs"]
