@@ -4,6 +4,7 @@
 //! * [`control`]: the control block at the start of the control BAR, legacy and version 1.
 //! * [`locator`]: where version 1 says that exported DMA channels are.
 //! * [`header`]: DMA header version 1, at the start of the slice that the locator names.
+//! * [`routing`]: whom completions of an exported channel are told.
 //! * [`slice`]: how an EP lays that slice out.
 //! * [`child`]: the device by which the RC hands the channels on.
 //! * [`ep_dma`]: the scratchpads through which the test client `ntb_ep_dma` talks.
@@ -25,6 +26,8 @@ pub mod ep_dma;
 pub mod header;
 #[path = "vntb/locator.rs"]
 pub mod locator;
+#[path = "vntb/routing.rs"]
+pub mod routing;
 #[path = "vntb/slice.rs"]
 pub mod slice;
 #[path = "vntb/window.rs"]

@@ -5,6 +5,7 @@ use abi::vntb::control::{Command, Control, ControlError, MwPlace, Status, Versio
 use abi::vntb::ep_dma::{self, State};
 use abi::vntb::header::{self, Header, HeaderError, Part};
 use abi::vntb::locator::{Locator, LocatorError};
+use abi::vntb::routing::Routing;
 use abi::vntb::slice::{Registers, Request, Slice, SliceError};
 use abi::vntb::window::{BarSizes, Window, WindowError};
 use abi::vntb::{control, irq};
@@ -479,6 +480,27 @@ fn windows_that_lie_wrongly_are_refused() {
         spoilt(|h| h.chans[3].desc.size = 24),
         HeaderError::DescSize { index: 3, size: 24 }
     );
+}
+
+#[test]
+fn a_channels_routing_stands_where_the_published_layout_has_padding() {
+    let parse = |bytes: &[u8]| Header::parse(bytes, &slice().locator(), &BARS, 32, &taken());
+    let mut header = seed_header();
+    for routing in [Routing::Default, Routing::Local, Routing::Remote] {
+        header.chans[2].routing = routing;
+        assert_eq!(parse(&header.encode()), Ok(header));
+        assert_eq!(
+            Routing::from_name(routing.to_string().as_bytes()),
+            Some(routing)
+        );
+    }
+    let place = 0x20 + 2 * 0x18 + 0x0c;
+    let mut bytes = seed_header().encode();
+    assert_eq!(bytes[place..place + 4], [0; 4]);
+    bytes[place] = 3;
+    let (index, routing) = (2, 3);
+    assert_eq!(parse(&bytes), Err(HeaderError::Routing { index, routing }));
+    assert_eq!(Routing::from_name(b"Remote"), None);
 }
 
 #[test]

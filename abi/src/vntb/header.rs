@@ -5,6 +5,7 @@ use core::fmt;
 use core::ops::Range;
 
 use super::locator::{Locator, ALIGN};
+use super::routing::Routing;
 use super::window::{BarSizes, Window, WindowError};
 use super::{irq, MAX_CHANNELS};
 
@@ -43,8 +44,10 @@ pub mod at {
     pub const DESC_BAR: u32 = 0x00;
     /// In a channel: offset of its descriptor memory.
     pub const DESC_OFFSET: u32 = 0x04;
-    /// In a channel: size of its descriptor memory. A word that is not used follows.
+    /// In a channel: size of its descriptor memory.
     pub const DESC_SIZE: u32 = 0x08;
+    /// In a channel: its [`Routing`](super::Routing). Padding in the published layout, 0 there.
+    pub const ROUTING: u32 = 0x0c;
     /// In a channel: where the DMA controller finds the descriptor memory. 64 bits.
     pub const DESC_PHYS_ADDR: u32 = 0x10;
 }
@@ -57,13 +60,15 @@ pub const DESC_MIN_SIZE: u32 = 2 * 24;
 /// The bytes of a header.
 pub type Bytes = [u8; SIZE as usize];
 
-/// A delegated channel's descriptor memory.
+/// A delegated channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Channel {
     /// Where the RC writes descriptors.
     pub desc: Window,
     /// Where the DMA controller reads them, an address on the EP.
     pub desc_phys_addr: u64,
+    /// Whom its completions are told.
+    pub routing: Routing,
 }
 
 /// Header version 1, field by field.
@@ -106,6 +111,11 @@ impl Header {
                 &mut bytes,
                 base + at::DESC_SIZE,
                 chan.desc.size.to_le_bytes(),
+            );
+            put(
+                &mut bytes,
+                base + at::ROUTING,
+                (chan.routing as u32).to_le_bytes(),
             );
             put(
                 &mut bytes,
@@ -181,11 +191,14 @@ impl Header {
         this.irqs(vectors)?;
 
         let used = this.chans.iter_mut().take(this.num_chans as usize);
-        for (chan, base) in used.zip(chan_offsets()) {
+        for (index, (chan, base)) in used.zip(chan_offsets()).enumerate() {
             chan.desc.bar = word(base + at::DESC_BAR);
             chan.desc.offset = word(base + at::DESC_OFFSET);
             chan.desc.size = word(base + at::DESC_SIZE);
             chan.desc_phys_addr = u64::from_le_bytes(get(bytes, base + at::DESC_PHYS_ADDR));
+            let routing = word(base + at::ROUTING);
+            chan.routing =
+                Routing::from_raw(routing).ok_or(HeaderError::Routing { index, routing })?;
         }
         this.check_windows(u32::from(hdr_size), locator, bars, taken)?;
         Ok(this)
@@ -378,6 +391,13 @@ pub enum HeaderError {
         /// Address on the EP.
         address: u64,
     },
+    /// A channel's routing is unknown.
+    Routing {
+        /// Channel.
+        index: usize,
+        /// What the header says.
+        routing: u32,
+    },
     /// A channel's descriptor memory holds no descriptor.
     DescSize {
         /// Channel.
@@ -425,6 +445,9 @@ impl fmt::Display for HeaderError {
                     f,
                     "descriptors of channel {index}: no memory can be at {address:#x}"
                 )
+            }
+            Self::Routing { index, routing } => {
+                write!(f, "channel {index}: routing {routing} is none of 0 to 2")
             }
             Self::DescSize { index, size } => {
                 write!(f, "descriptors of channel {index}: only {size} bytes")

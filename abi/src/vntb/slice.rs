@@ -6,6 +6,7 @@ use core::fmt;
 
 use super::header::{Channel, Header, DESC_MIN_SIZE, SIZE};
 use super::locator::{Locator, ABI_V1, ALIGN};
+use super::routing::Routing;
 use super::window::Window;
 use super::MAX_CHANNELS;
 
@@ -170,7 +171,7 @@ impl Slice {
     }
 
     /// The header, `desc_phys_addr` being where the engine finds the descriptors of channel 0; the
-    /// others' follow.
+    /// others' follow. All channels are [`Routing::Remote`].
     pub fn header(&self, desc_phys_addr: u64) -> Header {
         let mut chans = [Channel::default(); MAX_CHANNELS];
         let mut offset = 0;
@@ -182,6 +183,7 @@ impl Slice {
                     size: self.desc_size,
                 },
                 desc_phys_addr: desc_phys_addr.wrapping_add(u64::from(offset)),
+                routing: Routing::default(),
             };
             offset += self.desc_size;
         }
