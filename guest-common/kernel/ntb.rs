@@ -47,8 +47,8 @@ pub(crate) struct MwAlign {
 pub(crate) trait Operations: HasPort + Send + Sync + Sized + 'static {
     /// Whether the link is up, as a mask of peers. Atomic.
     fn link_is_up(&self) -> u64;
-    /// The client wants the link.
-    fn link_enable(&self) -> Result;
+    /// The client wants the link. `carrier` is the device whose driver registered the bridge.
+    fn link_enable(&self, carrier: &device::Device<device::Bound>) -> Result;
     /// The client does not want the link any more.
     fn link_disable(&self) -> Result;
 
@@ -312,7 +312,14 @@ impl<T: Operations> Registration<T> {
         _width: bindings::ntb_width,
     ) -> c_int {
         // SAFETY: As for all callbacks.
-        from_result(|| unsafe { Self::data(ntb) }.link_enable().map(|()| 0))
+        let data = unsafe { Self::data(ntb) };
+        // SAFETY: `new` set a device that was bound. Its driver keeps the registration among what it
+        // keeps for the device, so it is bound as long as the bridge is registered.
+        let carrier = unsafe {
+            let carrier: *mut kbindings::device = &raw mut (*(*ntb).pdev).dev;
+            device::Device::<device::Bound>::from_raw(carrier)
+        };
+        from_result(|| data.link_enable(carrier).map(|()| 0))
     }
 
     extern "C" fn link_disable(ntb: *mut ntb_dev) -> c_int {

@@ -395,7 +395,7 @@ impl ntb::Operations for Bridge {
     }
 
     /// The RC decides.
-    fn link_enable(&self) -> Result {
+    fn link_enable(&self, _carrier: &device::Device<device::Bound>) -> Result {
         Ok(())
     }
 

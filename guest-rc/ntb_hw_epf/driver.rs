@@ -4,7 +4,8 @@
 //!
 //! It does what `drivers/ntb/hw/epf/ntb_hw_epf.c` does, under the same name and for the same devices,
 //! and works with its peers; and it understands version 1 of the control block, in which an endpoint
-//! says that it exports DMA channels.
+//! says that it exports DMA channels. For these it makes a device on the auxiliary bus, and leaves
+//! them to the driver of that (`abi::vntb::child`).
 //!
 //! What it reads through the BARs was written by the peer, so all of it is checked (`abi::vntb`): a
 //! control block that cannot be right ends the probe, an export that cannot be right is refused, and
@@ -24,8 +25,12 @@ use kernel::{
     sync::Arc, //
 };
 
+#[path = "../../guest-common/kernel/auxiliary_child.rs"]
+mod auxiliary_child;
 #[path = "../../guest-common/kernel/bindings.rs"]
 mod bindings;
+#[path = "../../guest-common/kernel/completion.rs"]
+mod completion;
 #[path = "../../guest-common/kernel/display.rs"]
 mod display;
 mod endpoint;
@@ -45,7 +50,7 @@ mod registers;
 #[path = "../../abi/src/vntb.rs"]
 mod vntb;
 
-use endpoint::{Doorbells, Endpoint};
+use endpoint::{Doorbells, Endpoint, Offers};
 use map::Map;
 use pci_enabled::Enabled;
 use pci_irq::{Listening, Vectors};
@@ -57,6 +62,7 @@ const CLASS_MEMORY_RAM: u16 = 0x0500;
 /// What a probed device holds. Fields drop in this order: whoever uses a thing goes before it.
 struct Bound<'bound> {
     _ntb: ntb::Registration<Endpoint>,
+    _offers: Offers,
     _doorbells: Doorbells,
     _interrupts: Listening<Endpoint>,
     _endpoint: Arc<Endpoint>,
@@ -126,6 +132,7 @@ impl pci::Driver for NtbEpf {
             .inspect_err(|_| dev_err!(pdev, "Failed to register NTB device\n"))?;
         Ok(Bound {
             _ntb: ntb,
+            _offers: Offers(endpoint.clone()),
             _doorbells: doorbells,
             _interrupts: interrupts,
             _endpoint: endpoint,

@@ -8,11 +8,12 @@ use kernel::{
     dma::DmaAddress,
     pci,
     prelude::*,
-    sync::{aref::ARef, Arc, ArcBorrow, Mutex, SetOnce},
+    sync::{aref::ARef, Arc, ArcBorrow, Mutex},
     time::{delay::fsleep, Delta, Instant, Monotonic},
 };
 
 use crate::{
+    auxiliary_child::Child,
     display::Core,
     map::Map,
     ntb::{self, Bits, MwAlign, Port},
@@ -56,8 +57,9 @@ pub(crate) struct Endpoint {
     /// Those of them that are the bridge's.
     vectors: u32,
     export: Option<Export>,
-    /// The export's header once the link has been up; `None` in it if it was refused.
-    header: SetOnce<Option<Header>>,
+    /// What has become of the export.
+    #[pin]
+    offer: Mutex<Offer>,
     rung: Bits,
     #[pin]
     command: Mutex<()>,
@@ -121,7 +123,7 @@ impl Endpoint {
                 all_vectors: vectors + export.as_ref().map_or(0, |_| completions),
                 vectors,
                 export,
-                header: SetOnce::new(),
+                offer <- kernel::new_mutex!(Offer::Unseen),
                 rung: Bits::new(),
                 command <- kernel::new_mutex!(()),
             }),
@@ -190,24 +192,30 @@ impl Endpoint {
         .ok()
     }
 
-    /// Looks at what is exported, when the link is up for the first time.
-    fn discover(&self) {
+    /// Looks at what is exported when the link is up for the first time, and offers it to whoever
+    /// knows the DMA controller.
+    fn discover(&self, carrier: &device::Device<Bound>) {
         let Some(export) = &self.export else { return };
-        if self.header.as_ref().is_some() {
+        let mut offer = self.offer.lock();
+        if !matches!(*offer, Offer::Unseen) {
             return;
         }
-        let header = self.read_header();
-        if let Some(header) = &header {
-            dev_info!(
-                self.pdev,
-                "{} DMA channels in {}, vectors from {} on\n",
-                header.num_chans,
-                Core(export.locator.window),
-                self.vectors
-            );
+        let Some(header) = self.read_header() else {
+            *offer = Offer::Refused;
+            return;
+        };
+        dev_info!(
+            self.pdev,
+            "{} DMA channels in {}, vectors from {} on\n",
+            header.num_chans,
+            Core(export.locator.window),
+            self.vectors
+        );
+        match peer::offer(carrier, &export.locator, self.vectors) {
+            Ok(child) => *offer = Offer::Made { _child: child },
+            // The next client's link is the next attempt.
+            Err(error) => dev_err!(self.pdev, "DMA channels are not offered: {:?}\n", error),
         }
-        // Fails if another client's link came up at the same time: it saw the same.
-        let _ = self.header.populate(header);
     }
 
     /// What the RC uses of memory window `index`, and its BAR.
@@ -296,6 +304,26 @@ impl Drop for Doorbells {
     }
 }
 
+/// What has become of an export.
+pub(crate) enum Offer {
+    /// The link has not been up yet.
+    Unseen,
+    /// What was found there was not right.
+    Refused,
+    /// A device stands for it.
+    Made { _child: Child },
+}
+
+/// There can be an offer. Dropped, it is withdrawn: the driver that took it has let go of all.
+pub(crate) struct Offers(pub(crate) Arc<Endpoint>);
+
+impl Drop for Offers {
+    fn drop(&mut self) {
+        let offer = core::mem::replace(&mut *self.0.offer.lock(), Offer::Refused);
+        drop(offer);
+    }
+}
+
 impl pci_irq::Handler for Endpoint {
     fn interrupt(&self, vector: u32) {
         match vector.checked_sub(irq::FIRST_DOORBELL) {
@@ -319,10 +347,10 @@ impl ntb::Operations for Endpoint {
         }
     }
 
-    fn link_enable(&self) -> Result {
+    fn link_enable(&self, carrier: &device::Device<Bound>) -> Result {
         self.command(Command::LinkUp, 0)
             .inspect_err(|_| dev_err!(self.pdev, "Fail to enable link\n"))?;
-        self.discover();
+        self.discover(carrier);
         Ok(())
     }
 

@@ -2,13 +2,20 @@
 
 //! What an endpoint says of itself, and whether that can be.
 
-use kernel::{device::Bound, pci, prelude::*};
+use kernel::{
+    device::{self, Bound},
+    pci,
+    prelude::*,
+    sync::atomic::{Atomic, Relaxed},
+};
 
 use crate::{
+    auxiliary_child::Child,
     display::Core,
     map::Map,
     registers::Registers,
     vntb::{
+        child::{self, property},
         control::{self, Control},
         locator::Locator,
         window::{BarSizes, Window},
@@ -98,4 +105,32 @@ pub(crate) fn export(
         locator: *locator,
         registers,
     })
+}
+
+/// Makes the device that stands for an export: a child of `carrier`, which has a vector for each
+/// channel from `irq_base` on. Locator and header were checked.
+pub(crate) fn offer(
+    carrier: &device::Device<Bound>,
+    locator: &Locator,
+    irq_base: u32,
+) -> Result<Child> {
+    /// Names of devices have to differ; there is no other use of their number.
+    static NEXT: Atomic<u32> = Atomic::new(0);
+    let Locator {
+        abi,
+        window,
+        num_chans,
+    } = *locator;
+    let properties = [
+        (property::ABI, abi),
+        (property::BAR, window.bar),
+        (property::OFFSET, window.offset),
+        (property::SIZE, window.size),
+        (property::NUM_CHANS, num_chans),
+        (property::IRQ_BASE, irq_base),
+        // The header was refused if these were not as many.
+        (property::IRQ_COUNT, num_chans),
+    ];
+    let id = NEXT.fetch_add(1, Relaxed);
+    Child::new(carrier, child::MAKER, child::NAME, id, &properties)
 }
