@@ -18,6 +18,7 @@
 pub mod app;
 pub mod dbi;
 pub mod edma;
+pub mod edma_ring;
 pub mod field;
 pub mod iatu;
 pub mod pci;
