@@ -22,14 +22,16 @@ use kernel::{
 use crate::{
     bindings,
     display::Core,
-    dw_edma::Delegated,
+    dw_edma::{Channels, Delegated, Listener},
     pci_epc::DmaRegisters,
     pci_epf::Attached,
     pci_epf_bar::{BarNumber, SubRange},
     vntb::{
         header,
+        routing::Routing,
         slice::{Registers, Request, Slice},
         window::Window,
+        MAX_CHANNELS,
     },
 };
 
@@ -115,30 +117,39 @@ impl Drop for MappedRegisters {
 
 /// Reserved channels and what the RC needs to drive them. Fields drop in this order: channels come
 /// to rest before their descriptors go.
-pub(crate) struct Export {
-    _channels: KVec<Delegated>,
+pub(crate) struct Export<L: Listener> {
+    _channels: Channels<L>,
     header: Coherent<[u8]>,
     registers: Option<MappedRegisters>,
     descs: CoherentHandle,
     slice: Slice,
 }
 
-impl Export {
-    /// Reserves the channels of a slice, the first ones of the hardware, and fills the slice.
+impl<L: Listener> Export<L> {
+    /// Reserves the channels of a slice, the first ones of the hardware, and fills the slice. `routing`
+    /// says for each channel whom its transfers are told, and `listener` is told of those that are
+    /// routed to the endpoint alone.
     ///
     /// Fails with `EBUSY` if somebody uses one of them.
-    pub(crate) fn new(function: &Attached, slice: Slice) -> Result<Self> {
+    pub(crate) fn new(
+        function: &Attached,
+        slice: Slice,
+        routing: &[Routing; MAX_CHANNELS],
+        listener: L,
+    ) -> Result<Self> {
         let device = function.dma_device();
         let mut channels = KVec::with_capacity(slice.num_chans() as usize, GFP_KERNEL)?;
-        for id in 0..slice.num_chans() {
+        for (id, &routing) in (0..slice.num_chans()).zip(routing) {
             // SAFETY: A controller that exports DMA registers is a DesignWare one with an eDMA,
             // and `plan` has found these.
-            let channel = unsafe { Delegated::request(device, id) }.map_err(|_| {
+            let channel = unsafe { Delegated::request(device, id, routing) }.map_err(|_| {
                 dev_err!(function, "DMA read channel {} is not there or in use\n", id);
                 EBUSY
             })?;
             channels.push(channel, GFP_KERNEL)?;
         }
+        let channels = Channels::new(channels, listener, c"pci_ep_dma")
+            .inspect_err(|_| dev_err!(function, "no interrupt for channels that notify\n"))?;
 
         let descs = CoherentHandle::alloc(device, slice.desc_window().size as usize, GFP_KERNEL)?;
         let registers = match slice.registers_window() {
@@ -149,7 +160,11 @@ impl Export {
             None => None,
         };
         let mut page = KVec::from_elem(0u8, slice.header_window().size as usize, GFP_KERNEL)?;
-        let bytes = slice.header(descs.dma_address()).encode();
+        let mut header = slice.header(descs.dma_address());
+        for (channel, &routing) in header.chans.iter_mut().zip(routing) {
+            channel.routing = routing;
+        }
+        let bytes = header.encode();
         page.get_mut(..header::SIZE as usize)
             .ok_or(EINVAL)?
             .copy_from_slice(&bytes);

@@ -18,8 +18,8 @@ use kernel::{
 use crate::{
     inbound::Inbound,
     layout::{self, Layout},
+    notified::Export,
     ntb::{self, Bits, MwAlign, Port},
-    pci_ep_dma::Export,
     pci_ep_doorbell,
     pci_epc::Outbound,
     pci_epf::Attached,

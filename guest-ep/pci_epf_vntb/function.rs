@@ -9,6 +9,7 @@
 //! * [`settings`]: the attributes in configfs.
 //! * [`layout`]: which BAR has what, from the settings; pure.
 //! * [`inbound`]: BARs with a memory window and a slice of exported DMA channels.
+//! * [`notified`]: what exported channels tell the EP.
 //! * [`bridge`]: the bridge at work: commands of the RC, operations of the NTB core.
 //! * here: what is set up when a function is linked to a controller, and in which order it goes.
 
@@ -34,8 +35,15 @@ mod display;
 mod dmaengine;
 #[path = "../../guest-common/kernel/dw_edma.rs"]
 mod dw_edma;
+#[allow(dead_code, unreachable_pub)] // the crate `abi` serves others as well
+#[path = "../../abi/src/edma.rs"]
+mod edma;
+#[allow(dead_code, unreachable_pub)] // as above
+#[path = "../../abi/src/field.rs"]
+mod field;
 mod inbound;
 mod layout;
+mod notified;
 #[path = "../../guest-common/kernel/ntb.rs"]
 mod ntb;
 #[path = "../pci_ep_dma/pci_ep_dma.rs"]
@@ -58,8 +66,8 @@ mod vntb;
 mod work;
 
 use bridge::{Bridge, Rings, Windows};
-use layout::Layout;
-use pci_ep_dma::Export;
+use layout::{Dma, Layout};
+use notified::{Export, Notified, Shown};
 use pci_ep_doorbell::{Doorbells, Listening};
 use pci_epf::{Attached, Function, Header};
 use pci_epf_bar::Bar;
@@ -114,6 +122,7 @@ struct Bound {
     _doorbell_bar: Option<Bar>,
     // The bridge's BARs lead there.
     _export: Option<Export>,
+    _notified: Option<Shown>,
 }
 
 impl Bound {
@@ -139,9 +148,14 @@ impl Bound {
             Ok(some) => some,
             Err(_) => polled(function, layout, &mut control)?,
         };
-        let export = match layout.dma {
-            Some(dma) => Some(Export::new(function, dma.slice)?),
-            None => None,
+        let (export, notified) = match layout.dma {
+            Some(Dma { slice, routing, .. }) => {
+                let notified = Notified::new(routing, slice.num_chans() as usize);
+                let notified = Arc::new(notified, GFP_KERNEL)?;
+                let export = Export::new(function, slice, &routing, notified.clone())?;
+                (Some(export), Some(Shown::new(function.as_ref(), notified)?))
+            }
+            None => (None, None),
         };
         let windows = Windows::new(function, layout, export.as_ref())?;
         function
@@ -177,6 +191,7 @@ impl Bound {
             _bridge: bridge,
             _doorbell_bar: doorbell_bar,
             _export: export,
+            _notified: notified,
         })
     }
 }

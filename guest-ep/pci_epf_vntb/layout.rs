@@ -12,8 +12,9 @@ use crate::{
     vntb::{
         control::{Control, MwPlace, Version, WORD},
         irq,
+        routing::Routing,
         slice::Slice,
-        MAX_DB_COUNT, MAX_MWS, MIN_DB_COUNT,
+        MAX_CHANNELS, MAX_DB_COUNT, MAX_MWS, MIN_DB_COUNT,
     },
 };
 
@@ -39,6 +40,8 @@ pub(crate) struct Dma {
     pub(crate) bar: BarNumber,
     /// The slice.
     pub(crate) slice: Slice,
+    /// Whom each channel's transfers are told.
+    pub(crate) routing: [Routing; MAX_CHANNELS],
 }
 
 /// What a function is going to be.
@@ -279,5 +282,9 @@ fn dma(function: &Attached, values: &Values) -> Result<Option<Dma>> {
         return Err(EINVAL);
     };
     let slice = pci_ep_dma::plan(function, bar, values.dma_offset, values.dma_num_chans)?;
-    Ok(Some(Dma { bar, slice }))
+    Ok(Some(Dma {
+        bar,
+        slice,
+        routing: values.dma_routing.0,
+    }))
 }

@@ -12,10 +12,11 @@ use kernel::{
 };
 
 use crate::{
+    display::Core,
     layout::Layout,
     pci_epf::{Attributes, Group},
     pci_epf_bar::BarNumber,
-    vntb::{MAX_CHANNELS, MAX_DB_COUNT, MAX_MWS, MIN_DB_COUNT},
+    vntb::{routing::Routing, MAX_CHANNELS, MAX_DB_COUNT, MAX_MWS, MIN_DB_COUNT},
 };
 
 /// The attributes' type.
@@ -38,7 +39,13 @@ pub(crate) struct Values {
     pub(crate) dma_bar: Option<BarNumber>,
     pub(crate) dma_offset: u32,
     pub(crate) dma_num_chans: u32,
+    pub(crate) dma_routing: Routings,
 }
+
+/// Whom the transfers of each exported channel are told. Written as names with commas between them,
+/// the first for channel 0; the last one counts for all channels after it, too.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Routings(pub(crate) [Routing; MAX_CHANNELS]);
 
 /// The settings of a function.
 #[pin_data]
@@ -65,6 +72,7 @@ impl Settings {
                 dma_bar: None,
                 dma_offset: 0,
                 dma_num_chans: 0,
+                dma_routing: Routings::default(),
             }),
         })
     }
@@ -122,6 +130,45 @@ impl Value for Option<BarNumber> {
             Some(bar) => u32::from(*bar).show(),
             None => CString::try_from_fmt(fmt!("-1\n")),
         }
+    }
+}
+
+impl Value for Routings {
+    fn parse(text: &BStr) -> Result<Self> {
+        let mut all = [Routing::default(); MAX_CHANNELS];
+        let mut names = text.split(|byte| *byte == b',');
+        let mut last = Routing::default();
+        for routing in &mut all {
+            if let Some(name) = names.next() {
+                last = Routing::from_name(name).ok_or(EINVAL)?;
+            }
+            *routing = last;
+        }
+        match names.next() {
+            Some(_) => Err(EINVAL),
+            None => Ok(Self(all)),
+        }
+    }
+
+    fn show(&self) -> Result<CString> {
+        CString::try_from_fmt(fmt!("{}\n", Core(self)))
+    }
+}
+
+impl core::fmt::Display for Routings {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self([first, rest @ ..]) = self;
+        let mut shown = *first;
+        write!(f, "{shown}")?;
+        for (index, routing) in rest.iter().enumerate() {
+            // What follows is all the same, and told already.
+            if rest[index..].iter().all(|other| *other == shown) {
+                break;
+            }
+            shown = *routing;
+            write!(f, ",{shown}")?;
+        }
+        Ok(())
     }
 }
 
@@ -239,6 +286,8 @@ attribute!(18, |values| values.dma_num_chans, |_, &count| within(
     count
 ));
 
+attribute!(19, |values| values.dma_routing);
+
 /// All attributes, by their names.
 pub(crate) fn attributes() -> &'static ItemType {
     kernel::configfs_attrs! {
@@ -264,6 +313,7 @@ pub(crate) fn attributes() -> &'static ItemType {
             dma_bar: 16,
             dma_offset: 17,
             dma_num_chans: 18,
+            dma_routing: 19,
         ],
     }
 }
