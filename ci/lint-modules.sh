@@ -16,7 +16,7 @@ trap 'rm -rf "$work"' EXIT
 cp -r abi guest-common guest-ep guest-rc "$work"
 rm -rf "$work/guest-common/agent"
 
-find guest-ep guest-rc guest-common/kernel -name '*.rs' -exec \
+find guest-ep guest-rc guest-common -path guest-common/agent -prune -o -name '*.rs' -exec \
     images/enter "$toolbox" -- rustfmt --check --edition 2021 {} +
 for kbuild in "$work"/guest-*/*/Kbuild; do
     images/enter "$toolbox" -- \

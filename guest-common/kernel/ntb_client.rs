@@ -93,8 +93,9 @@ impl Bridge {
     }
 
     /// The device to map memory for that the peer is to reach.
-    pub(crate) fn dma_device(&self) -> &device::Device {
-        // SAFETY: By the type invariant; the device outlives the bridge that is below it.
+    pub(crate) fn dma_device(&self) -> &device::Device<device::Bound> {
+        // SAFETY: By the type invariant. The driver of that device registered the bridge, or that of
+        // a device below it: it unregisters the bridge before it is unbound.
         unsafe { device::Device::from_raw(bindings::rust_helper_ntb_get_dma_dev(self.raw())) }
     }
 

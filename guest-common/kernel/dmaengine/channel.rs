@@ -2,9 +2,14 @@
 
 //! A channel of a DMA engine, and what is prepared on it.
 
-use core::{marker::PhantomData, mem, ptr::NonNull};
+use core::{
+    marker::PhantomData,
+    mem,
+    ptr::{self, NonNull},
+};
 
 use kernel::{
+    bindings as kbindings,
     device::{self, Bound},
     error::to_result,
     prelude::*,
@@ -26,6 +31,21 @@ use crate::bindings;
 unsafe fn engine<'a>(chan: *mut bindings::dma_chan) -> &'a device::Device {
     // SAFETY: A registered channel has an engine, and that a device; both outlive it.
     unsafe { device::Device::from_raw((*(*chan).device).dev.cast()) }
+}
+
+/// Whether the engine of `chan` is `device` or a child of it.
+///
+/// # Safety
+///
+/// `chan` must be a registered channel.
+unsafe fn masters_for(chan: *mut bindings::dma_chan, device: &device::Device) -> bool {
+    // CAST: `device::Device` is a `#[repr(transparent)]` wrapper of `struct device`.
+    let device: *mut kbindings::device = ptr::from_ref(device).cast_mut().cast();
+    // SAFETY: A registered channel has an engine, and that a device, whose parent never changes.
+    unsafe {
+        let engine: *mut kbindings::device = (*(*chan).device).dev.cast();
+        engine == device || (*engine).parent == device
+    }
 }
 
 /// # Safety
@@ -69,6 +89,14 @@ impl Candidate<'_> {
     pub(crate) fn engine(&self) -> &device::Device {
         // SAFETY: A channel that is offered is registered.
         unsafe { engine(self.chan.as_ptr()) }
+    }
+
+    /// Whether the engine masters the bus of `device`: it is that device, or a child that stands for
+    /// a part of it.
+    #[allow(dead_code)] // for those whose engines other drivers divide
+    pub(crate) fn masters_for(&self, device: &device::Device) -> bool {
+        // SAFETY: A channel that is offered is registered.
+        unsafe { masters_for(self.chan.as_ptr(), device) }
     }
 
     /// What the channel can do; `None` if its engine does not tell.
@@ -195,6 +223,12 @@ impl Channel {
         let dev: *const device::Device = unsafe { engine(self.as_raw()) };
         // SAFETY: Contexts do not change the layout, and the device is bound, see above.
         unsafe { &*dev.cast() }
+    }
+
+    /// As [`Candidate::masters_for`].
+    pub(crate) fn masters_for(&self, device: &device::Device) -> bool {
+        // SAFETY: The channel is registered as long as we hold it.
+        unsafe { masters_for(self.as_raw(), device) }
     }
 
     /// What the channel can do.

@@ -2,12 +2,15 @@
 
 //! The memory side of a transfer.
 
-use core::{
-    ops::{Deref, Range},
-    ptr,
-};
+use core::ops::{Deref, Range};
 
-use kernel::{bindings as kbindings, device, dma::Coherent, prelude::*, sync::Arc};
+use kernel::{
+    bindings as kbindings,
+    device::{self, Bound},
+    dma::Coherent,
+    prelude::*,
+    sync::{aref::ARef, Arc},
+};
 
 use super::Channel;
 use crate::bindings;
@@ -16,32 +19,32 @@ use crate::bindings;
 ///
 /// # Invariants
 ///
-/// `coherent` was allocated for the device at `engine`, which it keeps.
+/// `coherent` was allocated for `device`.
 pub(crate) struct Memory {
     coherent: Coherent<[u8]>,
-    engine: *const device::Device,
+    device: ARef<device::Device>,
 }
 
-// SAFETY: The pointer is only compared.
-unsafe impl Send for Memory {}
-// SAFETY: As above.
-unsafe impl Sync for Memory {}
-
 impl Memory {
-    /// Allocates memory for transfers of any channel of the engine of `channel`, all zeroes.
-    pub(crate) fn zeroed(channel: &Channel, bytes: usize) -> Result<Arc<Self>> {
-        let engine = channel.engine();
-        // INVARIANT: Allocated for `engine`, a reference to which a coherent allocation holds.
+    /// Allocates memory that `device` reaches, and with it every engine that masters for it
+    /// ([`Candidate::masters_for`](super::Candidate::masters_for)); all zeroes.
+    pub(crate) fn of_device(device: &device::Device<Bound>, bytes: usize) -> Result<Arc<Self>> {
+        // INVARIANT: Allocated for `device`.
         let memory = Self {
-            coherent: Coherent::zeroed_slice(engine, bytes, GFP_KERNEL)?,
-            engine: ptr::from_ref(engine).cast(),
+            coherent: Coherent::zeroed_slice(device, bytes, GFP_KERNEL)?,
+            device: device.into(),
         };
         Ok(Arc::new(memory, GFP_KERNEL)?)
     }
 
-    /// Whether it was allocated for the engine of `channel`.
+    /// Allocates memory for transfers of any channel of the engine of `channel`, all zeroes.
+    pub(crate) fn zeroed(channel: &Channel, bytes: usize) -> Result<Arc<Self>> {
+        Self::of_device(channel.engine(), bytes)
+    }
+
+    /// Whether the engine of `channel` reaches it.
     pub(super) fn belongs_to(&self, channel: &Channel) -> bool {
-        ptr::addr_eq(self.engine, channel.engine())
+        channel.masters_for(&self.device)
     }
 }
 

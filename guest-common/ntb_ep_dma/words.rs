@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the sides tell each other: a side writes the scratchpads that the other calls its own.
+//!
+//! All that is read here was written by the other side, and can be anything at any time: it is read
+//! once, and checked before use.
+
+use kernel::prelude::*;
+
+use crate::{
+    ntb_client::Bridge,
+    vntb::ep_dma::{spad, State},
+};
+
+/// What the other side says, unchecked.
+#[derive(Clone, Copy)]
+pub(crate) struct Words {
+    /// A [`State`], if it is one.
+    pub(crate) state: u32,
+    /// Where its buffer is, an address on its side.
+    pub(crate) address: u64,
+    /// Bytes of the buffer.
+    pub(crate) size: u32,
+    /// Which transfer the state is about.
+    pub(crate) seq: u32,
+    /// Bytes of that transfer.
+    pub(crate) length: u32,
+}
+
+impl Words {
+    /// Reads what the other side says.
+    pub(crate) fn read(bridge: &Bridge) -> Self {
+        let word = |index| bridge.spad_read(index);
+        // The state is written last and so read first.
+        let state = word(spad::STATE);
+        Self {
+            state,
+            address: u64::from(word(spad::ADDR_HI)) << 32 | u64::from(word(spad::ADDR_LO)),
+            size: word(spad::SIZE),
+            seq: word(spad::SEQ),
+            length: word(spad::XFER_LEN),
+        }
+    }
+
+    /// The state, if it is one.
+    pub(crate) fn state(&self) -> Option<State> {
+        State::from_raw(self.state)
+    }
+
+    /// Where to write `length` bytes, if the other side lends so many.
+    pub(crate) fn buffer(&self, length: u32) -> Option<u64> {
+        let lends = !matches!(self.state(), None | Some(State::Init));
+        let end = self.address.checked_add(length.into());
+        (lends && self.address != 0 && length <= self.size && end.is_some()).then_some(self.address)
+    }
+
+    /// The verdict on transfer `seq`, if it is there.
+    pub(crate) fn verdict(&self, seq: u32) -> Option<State> {
+        self.state()
+            .filter(|state| self.seq == seq && matches!(state, State::Pass | State::Fail))
+    }
+}
+
+/// Tells the other side where the buffer is that it is lent; size 0 takes it back. Not yet the state.
+pub(crate) fn lend(bridge: &Bridge, address: u64, size: u32) -> Result {
+    // CAST: The halves of 64 bits.
+    bridge.peer_spad_write(spad::ADDR_LO, address as u32)?;
+    bridge.peer_spad_write(spad::ADDR_HI, (address >> 32) as u32)?;
+    bridge.peer_spad_write(spad::SIZE, size)
+}
+
+/// Tells the other side our state, which is about so many bytes of transfer `seq`, and rings.
+pub(crate) fn tell(bridge: &Bridge, state: State, seq: u32, length: u32, doorbell: u64) -> Result {
+    bridge.peer_spad_write(spad::SEQ, seq)?;
+    bridge.peer_spad_write(spad::XFER_LEN, length)?;
+    bridge.peer_spad_write(spad::STATE, state as u32)?;
+    bridge.peer_db_set(doorbell)
+}
+
+/// The last transfer that we counted, as the other side was told.
+pub(crate) fn told_seq(bridge: &Bridge) -> u32 {
+    bridge.peer_spad_read(spad::SEQ)
+}
