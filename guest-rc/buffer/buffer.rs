@@ -8,8 +8,6 @@
 //! - `fill [SEED OFFSET LENGTH]…`: test data there, background elsewhere;
 //! - `check [SEED OFFSET LENGTH]…`: whether all of that is so.
 
-use core::ops::Range;
-
 use kernel::{
     debugfs,
     device::Core,
@@ -24,6 +22,8 @@ use kernel::{
 #[path = "../../guest-common/kernel/command.rs"]
 #[allow(dead_code)] // the endpoint's module needs more of it
 mod command;
+#[path = "../../guest-common/kernel/content.rs"]
+mod content;
 #[path = "../../guest-common/kernel/pattern.rs"]
 #[allow(dead_code)] // as above
 mod pattern;
@@ -31,6 +31,7 @@ mod pattern;
 mod pci_enabled;
 
 use command::Command;
+use content::Content;
 use pci_enabled::Enabled;
 
 /// Bytes of the buffer: as much as the page allocator gives in one piece.
@@ -50,51 +51,11 @@ impl Buffer {
         let mut text = [0; command::MAX];
         let mut command = Command::read(reader, &mut text)?;
         let verb = command.word()?;
-        let mut content = Content::default();
-        while let Some(seed) = command.optional()? {
-            content.add(seed, command.number()?, command.number()?)?;
-        }
+        let content = Content::read(&mut command, SIZE)?;
         match verb {
-            "fill" => pattern::fill(&self.0, 0..SIZE, |offset| content.byte(offset)),
-            "check" => self.check(&content),
+            "fill" => content.fill(&self.0),
+            "check" => content.check(&self.0),
             _ => Err(EINVAL),
-        }
-    }
-
-    fn check(&self, content: &Content) -> Result {
-        let Some((offset, byte)) =
-            pattern::difference(&self.0, 0..SIZE, |offset| content.byte(offset))?
-        else {
-            return Ok(());
-        };
-        pr_err!(
-            "at {:#x}: {:#04x} instead of {:#04x}\n",
-            offset,
-            byte,
-            content.byte(offset)
-        );
-        Err(EBADMSG)
-    }
-}
-
-/// Where in the buffer test data is, and of which seed; background is elsewhere.
-#[derive(Default)]
-struct Content(KVec<(u32, Range<usize>)>);
-
-impl Content {
-    fn add(&mut self, seed: u32, offset: usize, length: usize) -> Result {
-        let end = offset.checked_add(length).ok_or(EINVAL)?;
-        if end > SIZE {
-            return Err(EINVAL);
-        }
-        Ok(self.0.push((seed, offset..end), GFP_KERNEL)?)
-    }
-
-    fn byte(&self, offset: usize) -> u8 {
-        let holds = |(_, range): &&(u32, Range<usize>)| range.contains(&offset);
-        match self.0.iter().find(holds) {
-            Some((seed, range)) => pattern::byte(*seed, offset - range.start),
-            None => pattern::BACKGROUND,
         }
     }
 }

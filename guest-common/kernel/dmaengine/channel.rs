@@ -93,7 +93,6 @@ impl Candidate<'_> {
 
     /// Whether the engine masters the bus of `device`: it is that device, or a child that stands for
     /// a part of it.
-    #[allow(dead_code)] // for those whose engines other drivers divide
     pub(crate) fn masters_for(&self, device: &device::Device) -> bool {
         // SAFETY: A channel that is offered is registered.
         unsafe { masters_for(self.chan.as_ptr(), device) }
@@ -214,7 +213,7 @@ impl Channel {
         .name()
     }
 
-    /// The engine's device, for which memory for transfers is to be mapped or allocated.
+    /// The engine's device.
     ///
     /// It is bound: an engine's driver must not be unbound while a channel is in use
     /// (`dma_async_device_unregister()` WARNs).
@@ -225,8 +224,24 @@ impl Channel {
         unsafe { &*dev.cast() }
     }
 
+    /// The device for which memory for transfers is to be mapped or allocated: the engine's, or its
+    /// parent where that is a part of a device and masters no bus of its own.
+    pub(super) fn memory_device(&self) -> &device::Device<Bound> {
+        let engine = self.engine();
+        // CAST: `device::Device` is a `#[repr(transparent)]` wrapper of `struct device`.
+        let raw: *const kbindings::device = ptr::from_ref(engine).cast();
+        // SAFETY: The engine's device is bound, and so is its parent; neither changes its mask's
+        // place nor its parent.
+        unsafe {
+            match (*raw).dma_mask.is_null() && !(*raw).parent.is_null() {
+                true => device::Device::from_raw((*raw).parent),
+                false => engine,
+            }
+        }
+    }
+
     /// As [`Candidate::masters_for`].
-    pub(crate) fn masters_for(&self, device: &device::Device) -> bool {
+    pub(super) fn masters_for(&self, device: &device::Device) -> bool {
         // SAFETY: The channel is registered as long as we hold it.
         unsafe { masters_for(self.as_raw(), device) }
     }

@@ -39,7 +39,7 @@ impl Memory {
 
     /// Allocates memory for transfers of any channel of the engine of `channel`, all zeroes.
     pub(crate) fn zeroed(channel: &Channel, bytes: usize) -> Result<Arc<Self>> {
-        Self::of_device(channel.engine(), bytes)
+        Self::of_device(channel.memory_device(), bytes)
     }
 
     /// Whether the engine of `channel` reaches it.

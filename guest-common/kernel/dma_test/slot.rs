@@ -14,13 +14,13 @@ use crate::{
 };
 
 /// Bytes of a channel's memory.
-const MEMORY: usize = 1 << 20;
+pub(super) const MEMORY: usize = 1 << 20;
 
 /// Most bytes between two pieces.
 const LONGEST_GAP: usize = 31;
 
 /// Pieces of memory that have the bytes of a stream in their order, wherever each lies.
-struct Pieces {
+pub(super) struct Pieces {
     pieces: KVVec<Range<usize>>,
     seed: u32,
 }
@@ -28,7 +28,7 @@ struct Pieces {
 impl Pieces {
     /// `count` pieces of 1 to `longest` bytes; fails with `ENOSPC` if they have no place in a
     /// channel's memory.
-    fn new(count: usize, longest: usize, seed: u32) -> Result<Self> {
+    pub(super) fn new(count: usize, longest: usize, seed: u32) -> Result<Self> {
         if count == 0 || longest == 0 || longest > MEMORY {
             return Err(EINVAL);
         }
@@ -46,6 +46,17 @@ impl Pieces {
         for last in (1..count).rev() {
             pieces.swap(last, random.up_to(last + 1) - 1);
         }
+        Ok(Self { pieces, seed })
+    }
+
+    /// One piece; fails with `EINVAL` if it is empty or not within a channel's memory.
+    pub(super) fn one(offset: usize, length: usize, seed: u32) -> Result<Self> {
+        let end = offset.checked_add(length).ok_or(EINVAL)?;
+        if length == 0 || end > MEMORY {
+            return Err(EINVAL);
+        }
+        let mut pieces = KVVec::new();
+        pieces.push(offset..end, GFP_KERNEL)?;
         Ok(Self { pieces, seed })
     }
 
@@ -96,8 +107,8 @@ impl Pieces {
 }
 
 /// A channel and what it is made to do.
-pub(crate) struct Slot {
-    pub(crate) channel: Channel,
+pub(super) struct Slot {
+    pub(super) channel: Channel,
     direction: Direction,
     memory: Arc<Memory>,
     pieces: Option<Pieces>,
@@ -105,7 +116,7 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    pub(crate) fn new(channel: Channel) -> Result<Self> {
+    pub(super) fn new(channel: Channel) -> Result<Self> {
         let memory = Memory::zeroed(&channel, MEMORY)?;
         let direction = if channel.capabilities()?.moves(Direction::MemToDev) {
             Direction::MemToDev
@@ -122,14 +133,7 @@ impl Slot {
     }
 
     /// Starts a transfer, `times` over; fails with `EBUSY` if one has not ended.
-    pub(crate) fn start(
-        &mut self,
-        address: DeviceAddress,
-        count: usize,
-        longest: usize,
-        seed: u32,
-        times: usize,
-    ) -> Result {
+    pub(super) fn start(&mut self, address: DeviceAddress, pieces: Pieces, times: usize) -> Result {
         if self
             .transfers
             .iter()
@@ -137,7 +141,6 @@ impl Slot {
         {
             return Err(EBUSY);
         }
-        let pieces = Pieces::new(count, longest, seed)?;
         pattern::fill(&self.memory, 0..MEMORY, |_| BACKGROUND)?;
         if self.direction == Direction::MemToDev {
             pieces.fill(&self.memory)?;
@@ -160,7 +163,7 @@ impl Slot {
     }
 
     /// The last transfers; fails with `ENOENT` if there was none.
-    pub(crate) fn transfers(&self) -> Result<KVVec<Transfer>> {
+    pub(super) fn transfers(&self) -> Result<KVVec<Transfer>> {
         let mut transfers = KVVec::new();
         transfers.extend_from_slice(&self.transfers, GFP_KERNEL)?;
         if transfers.is_empty() {
@@ -171,7 +174,7 @@ impl Slot {
 
     /// Fails with `EBADMSG` if the pieces of the last transfers have not what was moved, or there is
     /// something around them.
-    pub(crate) fn check(&self) -> Result {
+    pub(super) fn check(&self) -> Result {
         let pieces = self.pieces.as_ref().ok_or(ENOENT)?;
         let Some((offset, byte)) = pieces.difference(&self.memory)? else {
             return Ok(());
@@ -185,8 +188,13 @@ impl Slot {
         Err(EBADMSG)
     }
 
+    /// The channel's memory.
+    pub(super) fn memory(&self) -> &Coherent<[u8]> {
+        &self.memory
+    }
+
     /// Writes a word to the channel's memory.
-    pub(crate) fn write(&self, offset: usize, word: u64) -> Result {
+    pub(super) fn write(&self, offset: usize, word: u64) -> Result {
         let end = offset.checked_add(size_of::<u64>()).ok_or(EINVAL)?;
         io_project!(**self.memory, [try: offset..end]).copy_from_slice(&word.to_le_bytes());
         Ok(())
@@ -196,7 +204,7 @@ impl Slot {
 impl Slot {
     /// A line about the channel, without its end: what the first transfer that has not ended does,
     /// and how the last one that has did.
-    pub(crate) fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    pub(super) fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let direction = match self.direction {
             Direction::MemToDev => "write",
             Direction::DevToMem => "read",
@@ -223,7 +231,7 @@ impl Slot {
 
 /// Waits until all have ended; fails with `ETIMEDOUT` if they have not after `limit`, and with `EIO`
 /// if one has not moved all.
-pub(crate) fn wait(transfers: &[Transfer], limit: Msecs) -> Result {
+pub(super) fn wait(transfers: &[Transfer], limit: Msecs) -> Result {
     let Some(last) = transfers.last() else {
         return Ok(());
     };

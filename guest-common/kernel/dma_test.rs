@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Channels of a DMA engine between two boards, as a test has them work.
+//!
+//! A file in debugfs, read, has a line for each channel. Written, it takes one command:
+//! - `start CHANNEL ADDRESS PIECES LONGEST SEED [TIMES]`: submits a transfer of so many pieces of 1 to
+//!   LONGEST bytes, between pieces here that lie about and ADDRESS there, where they follow each
+//!   other; and submits the same so many TIMES. What is to be sent is test data;
+//! - `move CHANNEL ADDRESS OFFSET LENGTH SEED [TIMES]`: the same with one piece at OFFSET;
+//! - `wait CHANNEL MILLISECONDS`: until all of them have ended: `ETIMEDOUT` if not in time, `EIO` if
+//!   not all bytes were moved;
+//! - `check CHANNEL`: whether the pieces have test data, and what is around them has none:
+//!   `EBADMSG` if not;
+//! - `pause CHANNEL`, `resume CHANNEL`, `terminate CHANNEL`;
+//! - `raw CHANNEL OFFSET WORD…`: writes words of 64 bits to the channel's memory;
+//! - `fill CHANNEL [SEED OFFSET LENGTH]…`: for transfers that others begin, the channel's memory has
+//!   test data there, and background elsewhere;
+//! - `holds CHANNEL [SEED OFFSET LENGTH]…`: whether all of that is so: `EBADMSG` if not.
+//!
+//! Stands on `dmaengine.rs`, `command.rs`, `content.rs` and `pattern.rs`.
+
+use kernel::{debugfs, fmt, new_mutex, prelude::*, sync::Mutex, uaccess::UserSliceReader};
+
+use crate::{
+    command::{self, Command},
+    content::Content,
+    dmaengine::{Candidate, Channel, DeviceAddress},
+};
+
+#[path = "dma_test/slot.rs"]
+mod slot;
+
+use slot::{Pieces, Slot, MEMORY};
+
+/// Channels at work, and the file. Dropped, the channels are free.
+pub(crate) struct Test {
+    _control: Pin<KBox<debugfs::File<Control>>>,
+    _dir: debugfs::Dir,
+}
+
+impl Test {
+    /// Takes all channels that suit and are free, those of a direction together, in the order of
+    /// their numbers; `name/control` is the file. Fails with `ENODEV` if there is none.
+    pub(crate) fn new(name: &CStr, mut suits: impl FnMut(&Candidate<'_>) -> bool) -> Result<Self> {
+        let mut slots = KVec::new();
+        loop {
+            match Channel::request(&mut suits) {
+                Ok(channel) => slots.push(Slot::new(channel)?, GFP_KERNEL)?,
+                Err(ENODEV) if !slots.is_empty() => break,
+                Err(error) => return Err(error),
+            }
+        }
+        let dir = debugfs::Dir::new(name);
+        let control = KBox::pin_init(
+            dir.read_write_callback_file(
+                c"control",
+                pin_init!(Control { slots <- new_mutex!(slots) }),
+                &Control::show,
+                &Control::command,
+            ),
+            GFP_KERNEL,
+        )?;
+        Ok(Self {
+            _control: control,
+            _dir: dir,
+        })
+    }
+}
+
+/// What debugfs shows.
+#[pin_data]
+struct Control {
+    #[pin]
+    slots: Mutex<KVec<Slot>>,
+}
+
+impl Control {
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, slot) in self.slots.lock().iter().enumerate() {
+            write!(f, "{index} ")?;
+            slot.show(f)?;
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+
+    fn command(&self, reader: &mut UserSliceReader) -> Result {
+        let mut text = [0; command::MAX];
+        let mut command = Command::read(reader, &mut text)?;
+        let verb = command.word()?;
+        let index: usize = command.number()?;
+        let mut slots = self.slots.lock();
+        let slot = slots.get_mut(index).ok_or(ENXIO)?;
+        match verb {
+            "start" | "move" => {
+                // SAFETY: The remote side of these engines is the PCI bus or the other board. There
+                // is nothing of this board's behind it but BARs, which it does not reach.
+                let address = unsafe { DeviceAddress::new(command.number()?) };
+                let (first, second) = (command.number()?, command.number()?);
+                let seed = command.number()?;
+                let times: usize = command.optional()?.unwrap_or(1);
+                command.end()?;
+                let pieces = match verb {
+                    "start" => Pieces::new(first, second, seed)?,
+                    _ => Pieces::one(first, second, seed)?,
+                };
+                slot.start(address, pieces, times)
+            }
+            "wait" => {
+                let limit = command.number()?;
+                command.end()?;
+                let transfers = slot.transfers()?;
+                // Other channels are not to wait as well.
+                drop(slots);
+                slot::wait(&transfers, limit)
+            }
+            "raw" => {
+                let mut offset: usize = command.number()?;
+                while let Some(word) = command.optional::<u64>()? {
+                    slot.write(offset, word)?;
+                    offset = offset.checked_add(size_of::<u64>()).ok_or(EINVAL)?;
+                }
+                Ok(())
+            }
+            "fill" => Content::read(&mut command, MEMORY)?.fill(slot.memory()),
+            "holds" => Content::read(&mut command, MEMORY)?.check(slot.memory()),
+            verb => {
+                command.end()?;
+                match verb {
+                    "check" => slot.check(),
+                    "pause" => slot.channel.pause(),
+                    "resume" => slot.channel.resume(),
+                    "terminate" => slot.channel.terminate(),
+                    _ => Err(EINVAL),
+                }
+            }
+        }
+    }
+}
