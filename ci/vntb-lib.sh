@@ -77,6 +77,41 @@ RC_ADDRESS=10.0.0.11
 # shellcheck disable=SC2034
 INTERFACE='$(ls /sys/bus/ntb_transport/devices/ntb_netdev0/net)'
 
+# other SIDE: the other one.
+other() {
+    case $1 in
+    ep) echo rc ;;
+    rc) echo ep ;;
+    esac
+}
+
+# quiet: no packet but the case's own, until it ends: no IPv6, and nobody has to be asked for an address. The pair must be
+# one with --net.
+quiet() {
+    trap 'loud' EXIT
+    both "echo 1 >/proc/sys/net/ipv6/conf/$INTERFACE/disable_ipv6"
+    ep "ip neigh replace $RC_ADDRESS lladdr $(rc "cat /sys/class/net/$INTERFACE/address") dev $INTERFACE nud permanent"
+    rc "ip neigh replace $EP_ADDRESS lladdr $(ep "cat /sys/class/net/$INTERFACE/address") dev $INTERFACE nud permanent"
+    no_loss rc -c 2 -W 10 ep
+}
+
+# loud: what quiet did is undone.
+loud() {
+    ep "ip neigh del $RC_ADDRESS dev $INTERFACE"
+    rc "ip neigh del $EP_ADDRESS dev $INTERFACE"
+    both "echo 0 >/proc/sys/net/ipv6/conf/$INTERFACE/disable_ipv6"
+}
+
+# ring SIDE NAME: what ntb_transport says of that side's queue 0: tx_index, rx_pkts, free tx, QP Link and more.
+ring() {
+    "$1" "sed -nE 's/^$2[^-]*-[[:space:]]*//p' /sys/kernel/debug/ntb_transport/*/qp0/stats"
+}
+
+# heard SIDE: it has begun its ring anew since the last packet that it received, and its queue is up.
+heard() {
+    [ "$(ring "$1" rx_pkts)" = 0 ] && [ "$(ring "$1" 'QP Link')" = Up ]
+}
+
 # no_loss SIDE ARGUMENT…: all of these pings from SIDE are answered, each once.
 #
 # By the IP stack's count of the answers: on a busy machine ping itself loses some, since its socket's buffer holds one
