@@ -13,7 +13,10 @@
 //! - the library answers each set with [`Ack`] as soon as no access of its guest reaches anything but
 //!   what the set says or the trap: windows that are gone are void (all ones), those that moved are
 //!   remapped. Adding and removing memory regions may come later. An answer that takes longer than
-//!   [`ACK_DEADLINE_MS`] ends the connection, and so does any message that is none of these.
+//!   [`ACK_DEADLINE_MS`] ends the connection, and so does any message that is none of these;
+//! - a device that ends a connection says [`GOODBYE`] before. It serves what traps from then on. One that
+//!   is no more has not said it; nothing else tells the two apart at once, since the sockets of a process
+//!   that dies close one after the other.
 //!
 //! `MAP` and `UNMAP` are not answered. While an answer is outstanding there comes no further set.
 //!
@@ -61,7 +64,12 @@ pub mod kind {
     pub const UNMAP: u32 = 0x12;
     /// [`super::SetHeader`] and its [`super::Window`]s, from the device.
     pub const WINDOWS: u32 = 0x13;
+    /// [`super::GOODBYE`], from the device.
+    pub const GOODBYE: u32 = 0x14;
 }
+
+/// `kind`: the device's last message on a connection that it ends.
+pub const GOODBYE: [u8; 4] = kind::GOODBYE.to_le_bytes();
 
 /// The longest message in either direction, in bytes.
 pub const MAX_MESSAGE: usize = SetHeader::SIZE + MAX_WINDOWS * Window::SIZE;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The bytes of the windows protocol, spelt out.
 
-use abi::windows::{kind_of, Ack, Hello, Map, SetHeader, Unmap, Window, MAX_MESSAGE, MAX_WINDOWS};
+use abi::windows::{
+    kind_of, Ack, Hello, Map, SetHeader, Unmap, Window, GOODBYE, MAX_MESSAGE, MAX_WINDOWS,
+};
 
 #[test]
 fn hello() {
@@ -37,6 +39,11 @@ fn map_and_unmap() {
     let bytes = Unmap { id: 7 }.to_bytes();
     assert_eq!(bytes, [0x12, 0, 0, 0, 7, 0, 0, 0]);
     assert_eq!(Unmap::from_bytes(&bytes), Some(Unmap { id: 7 }));
+}
+
+#[test]
+fn goodbye() {
+    assert_eq!(GOODBYE, [0x14, 0, 0, 0]);
 }
 
 #[test]

@@ -26,6 +26,8 @@ rc setpci -s "$FUNCTION" COMMAND=0:4
 [ $((SECONDS - begun)) -le 5 ] || fail "the RC waited $((SECONDS - begun)) s"
 kill -CONT "$pid"
 wait_for 5 'the runner to tell' says 'is dropped: '
+# It has heard so: a device that it takes for dead is not asked any more.
+wait_for 5 'the library to tell' grep -q 'spider-windows: the device closed the connection: accesses trap' "$run/ep-qemu.log"
 
 reads ep "$face" $OFFSET 0 ones
 rc setpci -s "$FUNCTION" COMMAND=4:4

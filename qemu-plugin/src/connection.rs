@@ -7,7 +7,7 @@
 use crate::arena::Arena;
 use crate::protocol::{Change, State};
 use crate::range::Range;
-use abi::windows::{Ack, Hello, MAX_MESSAGE};
+use abi::windows::{Ack, Hello, GOODBYE, MAX_MESSAGE};
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -29,18 +29,17 @@ const FILES: usize = 4;
 /// How a connection ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum End {
-    /// The device closed it, or is no more.
-    Closed,
+    /// The device lives, and closed it.
+    Dropped,
+    /// The device is no more: it said no goodbye.
+    Gone,
     /// It could not go on: why.
     Broken(String),
 }
 
 impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Self::Closed,
-            _ => Self::Broken(error.to_string()),
-        }
+        Self::Broken(error.to_string())
     }
 }
 
@@ -108,6 +107,9 @@ fn turn(
 ) -> Result<(), End> {
     let mut buffer = [0; MAX_MESSAGE + 1];
     let (message, files) = receive(stream, &mut buffer)?;
+    if message == GOODBYE {
+        return Err(End::Dropped);
+    }
     let change = state.receive(message, files);
     let change = change.map_err(|malformed| End::Broken(malformed.into()))?;
     let Some(change) = change else { return Ok(()) };
@@ -149,7 +151,9 @@ fn receive<'a>(stream: &OwnedFd, buffer: &'a mut [u8]) -> Result<(&'a [u8], Vec<
         let (stream, flags) = (stream.as_raw_fd(), MsgFlags::MSG_CMSG_CLOEXEC);
         let received = match recvmsg::<()>(stream, &mut parts, Some(&mut control), flags) {
             Ok(received) => received,
-            Err(Errno::EINTR) => continue,
+            // The end is closed that has not read everything. The kernel says that once, before what that
+            // end has said.
+            Err(Errno::EINTR | Errno::ECONNRESET) => continue,
             Err(Errno::EAGAIN) => return Err(End::Broken("the device does not answer".into())),
             Err(error) => return Err(io::Error::from(error).into()),
         };
@@ -167,16 +171,17 @@ fn receive<'a>(stream: &OwnedFd, buffer: &'a mut [u8]) -> Result<(&'a [u8], Vec<
         break (received.bytes, received.flags.intersects(cut));
     };
     match buffer.get(..bytes) {
-        _ if bytes == 0 => Err(End::Closed),
+        _ if bytes == 0 => Err(End::Gone),
         Some(message) if !lost => Ok((message, files)),
         _ => Err(End::Broken("a message that is too long".into())),
     }
 }
 
+/// Says it. If nobody hears it any more, what is received next tells why.
 fn tell(stream: &OwnedFd, message: &[u8]) -> io::Result<()> {
     loop {
         match send(stream.as_raw_fd(), message, MsgFlags::MSG_NOSIGNAL) {
-            Ok(_) => return Ok(()),
+            Ok(_) | Err(Errno::EPIPE | Errno::ECONNRESET) => return Ok(()),
             Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! What the tests say in the device's place.
 
-use abi::windows::{kind, SetHeader, Window, PAGE_SIZE};
+use abi::windows::{kind, SetHeader, Window, MAX_MESSAGE, PAGE_SIZE};
 use nix::fcntl::{fcntl, FcntlArg, SealFlag};
 use nix::sys::memfd::{memfd_create, MFdFlags};
+use nix::sys::socket::{recv, sendmsg, ControlMessage, MsgFlags};
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::io::IoSlice;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 
 /// RAM of a peer as its QEMU makes it; page n (from 0) is full of n + 1.
@@ -39,6 +41,22 @@ pub fn set(seq: u64, windows: &[Window]) -> Vec<u8> {
     let mut bytes = SetHeader { count, seq }.to_bytes().to_vec();
     bytes.extend(windows.iter().flat_map(|window| window.to_bytes()));
     bytes
+}
+
+/// Says it to the library, with files.
+pub fn say(stream: &OwnedFd, message: &[u8], files: &[&OwnedFd]) {
+    let raw: Vec<RawFd> = files.iter().map(|file| file.as_raw_fd()).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control = if raw.is_empty() { &[][..] } else { &rights[..] };
+    let (stream, parts) = (stream.as_raw_fd(), [IoSlice::new(message)]);
+    sendmsg::<()>(stream, &parts, control, MsgFlags::MSG_NOSIGNAL, None).unwrap();
+}
+
+/// What the library says.
+pub fn hear(stream: &OwnedFd) -> Vec<u8> {
+    let mut buffer = [0; MAX_MESSAGE];
+    let bytes = recv(stream.as_raw_fd(), &mut buffer, MsgFlags::empty()).unwrap();
+    buffer[..bytes].to_vec()
 }
 
 /// Any message.

@@ -34,6 +34,10 @@ fn one_that_does_not_answer_is_dropped_after_a_second() {
     let took = begin.elapsed();
     assert!((900..2500).contains(&took.as_millis()), "{took:?}");
     eventually("the connection ends", || ep.state().closed);
+    assert!(
+        ep.state().goodbye,
+        "the library must tell this from a death"
+    );
     let tree = pair.inspect("windows");
     assert_eq!(tree["ep"]["attached"], false);
     assert_eq!(tree["ep"]["drops"], 1);
@@ -67,7 +71,7 @@ fn one_that_never_reads_is_dropped_likewise() {
     // The first set is not answered, and nobody waits for its guest.
     eventually("it is dropped", || pair.inspect("windows.ep.drops") == 1);
     pair.ep.fence();
-    drop(silent);
+    while !silent.ends() {}
     let quick = Library::join(&pair, SIDE_EP);
     assert_eq!(quick.windows().len(), 2);
 }

@@ -10,7 +10,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use abi::windows::{
-    kind, kind_of, Ack, Hello, Map, SetHeader, Unmap, Window, MAX_MAPS, MAX_MESSAGE, PAGE_SIZE,
+    kind, kind_of, Ack, Hello, Map, SetHeader, Unmap, Window, GOODBYE, MAX_MAPS, MAX_MESSAGE,
+    PAGE_SIZE,
 };
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -52,11 +53,13 @@ impl Line {
         let mut parts = [IoSliceMut::new(&mut buffer)];
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
         let fd = self.0.as_raw_fd();
-        let message = recvmsg::<UnixAddr>(fd, &mut parts, Some(&mut control), flags);
-        let message = match message {
-            Ok(message) => message,
-            Err(Errno::ECONNRESET) => return Default::default(),
-            Err(errno) => panic!("the device neither says anything nor hangs up: {errno}"),
+        let message = loop {
+            match recvmsg::<UnixAddr>(fd, &mut parts, Some(&mut control), flags) {
+                Ok(message) => break message,
+                // Once, before what the device has said last: it has hung up and not read everything.
+                Err(Errno::ECONNRESET) => {}
+                Err(errno) => panic!("the device neither says anything nor hangs up: {errno}"),
+            }
         };
         let mut fds = Vec::new();
         for part in message.cmsgs().unwrap() {
@@ -70,9 +73,9 @@ impl Line {
         (buffer, fds)
     }
 
-    /// Whether the device ends the connection next.
+    /// Whether the device ends the connection next. It lives, so it says goodbye.
     pub fn ends(&self) -> bool {
-        self.receive().0.is_empty()
+        self.receive().0 == GOODBYE && self.receive().0.is_empty()
     }
 }
 
@@ -89,6 +92,8 @@ pub struct State {
     pub delay: Duration,
     /// Do not answer.
     pub mute: bool,
+    /// The device said that it lives on.
+    pub goodbye: bool,
     pub closed: bool,
 }
 
@@ -170,6 +175,11 @@ impl State {
                 self.sets += 1;
                 assert_eq!(header.seq, self.sets, "sets are counted");
                 Some(Ack { seq: header.seq })
+            }
+            Some(kind::GOODBYE) => {
+                assert_eq!(message, GOODBYE);
+                self.goodbye = true;
+                None
             }
             other => panic!("message of kind {other:?}"),
         }

@@ -3,10 +3,9 @@
 //! the arena.
 
 use super::*;
-use crate::test_support::{memory, set, window};
+use crate::test_support::{hear, memory, say, set, window};
 use abi::windows::{Map, Unmap, Window, PAGE_SIZE, SIDE_RC};
-use nix::sys::socket::{recv, sendmsg, socketpair, ControlMessage};
-use std::io::IoSlice;
+use nix::sys::socket::socketpair;
 use std::sync::mpsc::{channel, Receiver};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -43,22 +42,12 @@ impl Device {
         device
     }
 
-    fn stream(&self) -> RawFd {
-        self.stream.as_ref().unwrap().as_raw_fd()
-    }
-
     fn hear(&self) -> Vec<u8> {
-        let mut buffer = [0; MAX_MESSAGE];
-        let bytes = recv(self.stream(), &mut buffer, MsgFlags::empty()).unwrap();
-        buffer[..bytes].to_vec()
+        hear(self.stream.as_ref().unwrap())
     }
 
     fn say(&self, message: &[u8], files: &[&OwnedFd]) {
-        let raw: Vec<RawFd> = files.iter().map(|file| file.as_raw_fd()).collect();
-        let rights = [ControlMessage::ScmRights(&raw)];
-        let control = if raw.is_empty() { &[][..] } else { &rights[..] };
-        let parts = [IoSlice::new(message)];
-        sendmsg::<()>(self.stream(), &parts, control, MsgFlags::MSG_NOSIGNAL, None).unwrap();
+        say(self.stream.as_ref().unwrap(), message, files);
     }
 
     fn map(&self, id: u32, pages: u64) {
@@ -123,7 +112,7 @@ fn what_is_answered_is_in_force() {
     assert_eq!([device.look(2, 0), device.look(2, 1)], [0xff, 0xff]);
     device.say(&Unmap { id: 1 }.to_bytes(), &[]);
     device.publish(&[]);
-    assert_eq!(device.end().0, End::Closed);
+    assert_eq!(device.end().0, End::Gone);
 }
 
 #[test]
@@ -134,7 +123,7 @@ fn a_device_that_goes_away_leaves_void_behind() {
     assert_eq!(device.look(0, 3), 1);
     assert_eq!(device.published.recv().unwrap(), [range(0, 3, 2)]);
     let (end, arena) = device.end();
-    assert_eq!(end, End::Closed);
+    assert_eq!(end, End::Gone);
     for page in [3, 4] {
         let at = Arena::offset(range(0, page, 1));
         // SAFETY: it was a window.
@@ -144,13 +133,65 @@ fn a_device_that_goes_away_leaves_void_behind() {
 }
 
 #[test]
+fn a_device_that_lives_says_goodbye() {
+    let mut device = Device::start();
+    device.map(1, 2);
+    device.publish(&[window(0, 3, 2, 1, 0)]);
+    device.say(&GOODBYE, &[]);
+    let (end, arena) = device.end();
+    assert_eq!(end, End::Dropped);
+    let at = Arena::offset(range(0, 3, 1));
+    // SAFETY: it was a window.
+    let byte = unsafe { arena.base().cast::<u8>().add(at as usize).read_volatile() };
+    assert_eq!(byte, 0xff);
+}
+
+/// A library that was stopped answers too late: nobody hears it, and of what it has said before some was
+/// not read, which the kernel reports to it first.
+#[test]
+fn a_goodbye_is_heard_though_nobody_hears_the_answer() {
+    for (unread, goodbye) in [(false, true), (true, true), (false, false), (true, false)] {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags);
+        let (ours, theirs) = pair.unwrap();
+        say(&ours, &set(1, &[]), &[]);
+        if goodbye {
+            say(&ours, &GOODBYE, &[]);
+        }
+        if unread {
+            tell(&theirs, b"unread").unwrap();
+        }
+        drop(ours);
+        let arena = Arena::reserve().unwrap();
+        let mut published = 0;
+        let end = serve(&theirs, SIDE_RC, Duration::from_secs(1), &arena, |_| {
+            published += 1
+        });
+        let expected = if goodbye { End::Dropped } else { End::Gone };
+        assert_eq!((end, published), (expected, 1), "unread: {unread}");
+    }
+}
+
+#[test]
+fn a_goodbye_is_heard_from_a_device_that_did_not_listen() {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags);
+    let (ours, theirs) = pair.unwrap();
+    tell(&theirs, b"unread").unwrap();
+    say(&ours, &GOODBYE, &[]);
+    drop(ours);
+    let mut buffer = [0; MAX_MESSAGE];
+    assert_eq!(receive(&theirs, &mut buffer).unwrap().0, GOODBYE);
+}
+
+#[test]
 fn a_device_that_does_not_wait_for_the_answer_has_closed_the_connection() {
     let mut device = Device::start();
     device.map(1, 2);
     device.say(&set(1, &[window(0, 3, 2, 1, 0)]), &[]);
     device.stream = None;
     let (end, arena) = device.end();
-    assert_eq!(end, End::Closed);
+    assert_eq!(end, End::Gone);
     let at = Arena::offset(range(0, 3, 1));
     // SAFETY: it was a window.
     let byte = unsafe { arena.base().cast::<u8>().add(at as usize).read_volatile() };
@@ -210,7 +251,7 @@ fn a_device_that_does_not_answer_is_given_up_and_a_quiet_one_is_not() {
     device.publish(&[]);
     std::thread::sleep(Duration::from_millis(500));
     device.publish(&[]);
-    assert_eq!(device.end().0, End::Closed);
+    assert_eq!(device.end().0, End::Gone);
 }
 
 #[test]

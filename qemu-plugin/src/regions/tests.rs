@@ -2,9 +2,15 @@
 //! Against a QEMU of the test's own, which asserts what QEMU's memory code asserts.
 
 use super::*;
+use crate::arguments::Arguments;
 use crate::qemu::{AioContext, Callback, VersionInfo, Visitor};
+use crate::test_support::{hear, memory, say, set, window};
+use abi::windows::{Ack, Hello, Map, GOODBYE, SIDE_RC};
+use nix::sys::socket::{accept, bind, listen, socket, Backlog};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr};
 use std::collections::BTreeMap;
 use std::ffi::{c_char, CString};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::{LazyLock, MutexGuard};
 
 /// What QEMU knows of one memory region; addresses are names only.
@@ -383,6 +389,60 @@ fn the_tree_becomes_what_was_wanted_last() {
     main_loop();
     assert_eq!(fake().laid(), []);
     assert_eq!(fake().aliases(), before);
+}
+
+/// The sockets of a process that dies close one after the other: one that still takes connections is no
+/// proof that the device lives. What traps in a QEMU whose device is dead hangs or kills that QEMU.
+#[test]
+fn windows_of_a_device_that_is_gone_stay_and_of_one_that_lives_go() {
+    unsafe extern "C" fn no_context() -> *mut AioContext {
+        ptr::null_mut()
+    }
+    // No main loop, so that the fake is left alone.
+    let qemu = || Qemu {
+        qemu_get_aio_context: no_context,
+        ..QEMU
+    };
+    for goodbye in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = Arguments {
+            socket: folder.path().join("windows.sock"),
+            side: SIDE_RC,
+            device: c"/machine/peripheral/function".to_owned(),
+        };
+        let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
+        let listener = socket(family, kind, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        let address = UnixAddr::new(&arguments.socket).unwrap();
+        bind(listener.as_raw_fd(), &address).unwrap();
+        listen(&listener, Backlog::new(8).unwrap()).unwrap();
+        let arena: &Arena = Box::leak(Box::new(Arena::reserve().unwrap()));
+        let regions = Regions::new(qemu(), arguments.device.clone(), arena).unwrap();
+        let library = std::thread::spawn(move || crate::run(&arguments, "11.1", arena, regions));
+
+        // SAFETY: a descriptor that has just been made for us.
+        let device = unsafe { OwnedFd::from_raw_fd(accept(listener.as_raw_fd()).unwrap()) };
+        assert_eq!(hear(&device), Hello::new(SIDE_RC).to_bytes());
+        let map = Map {
+            id: 1,
+            size: PAGE,
+            fd_offset: 0,
+        };
+        say(&device, &map.to_bytes(), &[&memory(1)]);
+        say(&device, &set(1, &[window(0, 3, 1, 1, 0)]), &[]);
+        assert_eq!(hear(&device), Ack { seq: 1 }.to_bytes());
+        assert_eq!(regions.wanted(), [pages(0, 3, 1)]);
+        if goodbye {
+            say(&device, &GOODBYE, &[]);
+        }
+        drop(device);
+        library.join().unwrap();
+        let stays = if goodbye {
+            vec![]
+        } else {
+            vec![pages(0, 3, 1)]
+        };
+        assert_eq!(regions.wanted(), stays, "goodbye: {goodbye}");
+    }
 }
 
 #[test]

@@ -7,10 +7,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use abi::windows::{Ack, Hello, Map, SetHeader, Unmap, Window, MAX_MAPS, MAX_WINDOWS};
+use abi::windows::{Ack, Hello, Map, SetHeader, Unmap, Window, GOODBYE, MAX_MAPS, MAX_WINDOWS};
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
-use nix::sys::socket::{recvmsg, sendmsg, shutdown, ControlMessage, MsgFlags, Shutdown, UnixAddr};
+use nix::sys::socket::{
+    recvmsg, send, sendmsg, shutdown, ControlMessage, MsgFlags, Shutdown, UnixAddr,
+};
 use thiserror::Error;
 
 use crate::fabric::windows;
@@ -218,9 +220,9 @@ impl Library {
         Ok(())
     }
 
-    /// Ends the connection; whoever waits for that in [`until_closed`] hears of it.
+    /// Ends the connection; see [`part`].
     pub fn hang_up(&self) {
-        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
+        part(self.socket.as_fd());
     }
 
     fn send(
@@ -268,6 +270,20 @@ pub fn greet(socket: BorrowedFd<'_>, deadline: Instant) -> Result<u32, LibraryEr
             len: message.len(),
         }),
     }
+}
+
+/// Ends the connection of a library, which hears that this process lives on; whoever waits for the end in
+/// [`until_closed`] hears of it too.
+pub fn part(socket: BorrowedFd<'_>) {
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    // A library has one set at most that it has not read, and few maps: there is room for this as well.
+    match send(socket.as_raw_fd(), &GOODBYE, flags) {
+        Ok(_) | Err(Errno::EPIPE | Errno::ECONNRESET) => {}
+        Err(errno) => log::error!(
+            "windows: a library cannot be told that it is dropped: {errno}; its windows read as all ones"
+        ),
+    }
+    let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
 }
 
 /// Sleeps until either end has closed the connection. What the library says meanwhile is not looked at.

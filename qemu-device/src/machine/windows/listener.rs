@@ -14,7 +14,7 @@ use nix::sys::socket::{
     accept4, bind, listen, socket, AddressFamily, Backlog, SockFlag, SockType, UnixAddr,
 };
 
-use super::library::{greet, until_closed};
+use super::library::{greet, part, until_closed};
 use super::{Side, DEADLINE};
 use crate::machine::Machine;
 
@@ -76,6 +76,7 @@ impl Machine {
             let socket = listener.accept();
             if connections.load(Ordering::Relaxed) >= MAX_CONNECTIONS {
                 log::warn!("windows: {MAX_CONNECTIONS} connections already, another is refused");
+                part(socket.as_fd());
                 continue;
             }
             connections.fetch_add(1, Ordering::Relaxed);
@@ -110,6 +111,9 @@ fn stay(machine: &Machine, socket: OwnedFd) {
             until_closed(socket.as_fd());
             machine.dismiss(side, &socket);
         }
-        Err(error) => log::warn!("windows: a connection is refused: {error}"),
+        Err(error) => {
+            log::warn!("windows: a connection is refused: {error}");
+            part(socket.as_fd());
+        }
     }
 }
