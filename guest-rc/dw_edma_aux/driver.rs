@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The endpoint's DMA on the RC: a DMA engine whose channels are those that an endpoint with a
+//! DesignWare eDMA exports through a BAR (DMA header version 1, `abi::vntb::header`).
+//!
+//! `ntb_hw_epf` finds such an export and makes an auxiliary device of it. Its channels are the
+//! endpoint's read channels: they read this side's memory and write the endpoint's, so that to a client
+//! here they move memory to a device, whose address is one of the endpoint's.
+//!
+//! A completion is taken from what nobody but the channel itself changes, its linked-list pointer and
+//! the status in its control word, never from the interrupt status, which the endpoint's driver clears
+//! too. So the message that a channel sends is only a hint to look, and a watchdog looks as well while
+//! something is out. When the device does not answer any more, everything that is out fails.
+//!
+//! * [`hardware`]: registers and descriptor memory.
+//! * [`lane`]: a channel's list and what is on it.
+//! * [`engine`]: what clients and interrupts want of a channel.
+//! * [`watch`]: interrupts and the watchdog.
+//! * here: probe and removal.
+
+use kernel::{
+    auxiliary, debugfs,
+    device::{Bound, Core},
+    fmt, pci,
+    prelude::*,
+    sync::Arc,
+};
+
+#[path = "../../guest-common/kernel/auxiliary_pci.rs"]
+mod auxiliary_pci;
+#[path = "../../guest-common/kernel/bindings.rs"]
+mod bindings;
+#[path = "../../guest-common/kernel/display.rs"]
+mod display;
+#[allow(dead_code, unreachable_pub)] // the crate `abi` serves others as well
+#[path = "../../abi/src/edma.rs"]
+mod edma;
+#[allow(dead_code, unreachable_pub)] // as above
+#[path = "../../abi/src/edma_ring.rs"]
+mod edma_ring;
+mod engine;
+#[allow(dead_code, unreachable_pub)] // as above
+#[path = "../../abi/src/field.rs"]
+mod field;
+mod hardware;
+mod lane;
+#[path = "../../guest-common/kernel/dmaengine/provider.rs"]
+mod provider;
+#[allow(dead_code, unreachable_pub)] // as above
+#[path = "../../abi/src/vntb.rs"]
+mod vntb;
+mod watch;
+#[allow(dead_code)] // others need more of it
+#[path = "../../guest-common/kernel/work.rs"]
+mod work;
+
+use auxiliary_pci::{Mapping, Vector};
+use display::Core as Shown;
+use engine::Edma;
+use hardware::{Hardware, Registers};
+use lane::Lane;
+use provider::Registration;
+use vntb::{
+    child::{self, property},
+    header::{self, Header},
+    locator::Locator,
+    window::Window,
+    BARS,
+};
+use watch::Watch;
+
+/// What the device's maker says of it.
+struct Offer {
+    locator: Locator,
+    irq_base: u32,
+    irq_count: u32,
+}
+
+impl Offer {
+    fn of(device: &auxiliary::Device<Core<'_>>) -> Result<Self> {
+        let device: &kernel::device::Device<Core<'_>> = device.as_ref();
+        let node = device.fwnode().ok_or(ENXIO)?;
+        let property = |name| node.property_read::<u32>(name).required_by(device);
+        Ok(Self {
+            locator: Locator {
+                abi: property(property::ABI)?,
+                window: Window {
+                    bar: property(property::BAR)?,
+                    offset: property(property::OFFSET)?,
+                    size: property(property::SIZE)?,
+                },
+                num_chans: property(property::NUM_CHANS)?,
+            },
+            irq_base: property(property::IRQ_BASE)?,
+            irq_count: property(property::IRQ_COUNT)?,
+        })
+    }
+
+    /// Reads and checks the header: since somebody else did, the peer may have changed it.
+    fn header(&self, pdev: &pci::Device<Bound>) -> Result<Header> {
+        let refused = |why: &dyn core::fmt::Display| {
+            dev_err!(pdev, "DMA export refused: {}\n", Shown(why));
+            EINVAL
+        };
+        let mut bars = [0; BARS];
+        for (number, size) in (0..).zip(&mut bars) {
+            *size = pdev.resource_len(number)?;
+        }
+        // What the rest of the function is made of, only its own driver knows, which has looked.
+        self.locator
+            .check(&bars, &[])
+            .map_err(|error| refused(&error))?;
+        let Window { bar, offset, .. } = self.locator.window;
+        let window = Mapping::new(pdev, bar, offset, header::SIZE)?;
+        let mut bytes: header::Bytes = [0; header::SIZE as usize];
+        for (word, at) in bytes.chunks_exact_mut(4).zip((0..).step_by(4)) {
+            word.copy_from_slice(&window.read32(at).to_le_bytes());
+        }
+        let vectors = self.irq_base.checked_add(self.irq_count).ok_or(EINVAL)?;
+        Header::parse(&bytes, &self.locator, &bars, vectors, &[]).map_err(|error| refused(&error))
+    }
+}
+
+/// Requests the channels' vectors. A channel without one has to be polled.
+fn vectors(
+    pdev: &pci::Device<Bound>,
+    offer: &Offer,
+    header: &Header,
+    watch: &Arc<Watch>,
+) -> Result<KVec<Option<Vector<Watch>>>> {
+    let polls = *module_parameters::poll.value_ref();
+    let mut address = None;
+    let mut vectors = KVec::new();
+    for (number, index) in (0..header.num_chans).zip(offer.irq_base..) {
+        let mut vector = match polls || number >= offer.irq_count {
+            true => None,
+            false => Vector::request(pdev, index, watch.clone(), number, c"dw_edma_aux")
+                .inspect_err(|e| dev_warn!(pdev, "no vector for DMA channel {}: {:?}\n", number, e))
+                .ok(),
+        };
+        // There is one address for the messages of all channels.
+        let message = vector
+            .as_ref()
+            .and_then(|vector| auxiliary_pci::message(vector.irq()));
+        let fits = message.is_some_and(|message| {
+            *address.get_or_insert(message.address) == message.address
+                && message.data <= edma::IMWR_DATA_EVEN.max()
+        });
+        if vector.is_some() && !fits {
+            dev_warn!(
+                pdev,
+                "the vector of DMA channel {} cannot be told to the DMA controller\n",
+                number
+            );
+            vector = None;
+        }
+        vectors.push(vector, GFP_KERNEL)?;
+    }
+    Ok(vectors)
+}
+
+/// What debugfs shows.
+struct Channels(Arc<provider::Engine<Edma>>);
+
+impl Channels {
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for channel in self.0.channels() {
+            write!(f, "{} ", channel.number())?;
+            channel.lock().state().show(f)?;
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a probed device holds. Fields drop in this order: clients' transfers end first.
+#[pin_data]
+struct Provider {
+    _engine: Registration<Edma>,
+    #[pin]
+    _channels: debugfs::File<Channels>,
+    _dir: debugfs::Dir,
+    _vectors: KVec<Option<Vector<Watch>>>,
+}
+
+struct Driver;
+
+kernel::auxiliary_device_table!(
+    TABLE,
+    <Driver as auxiliary::Driver>::IdInfo,
+    [(auxiliary::DeviceId::new(child::MAKER, child::NAME), ())]
+);
+
+impl auxiliary::Driver for Driver {
+    type IdInfo = ();
+    type Data<'bound> = Provider;
+
+    const ID_TABLE: auxiliary::IdTable<Self::IdInfo> = &TABLE;
+
+    fn probe<'bound>(
+        device: &'bound auxiliary::Device<Core<'_>>,
+        _info: &'bound Self::IdInfo,
+    ) -> impl PinInit<Provider, Error> + 'bound {
+        pin_init::pin_init_scope(move || {
+            let parent = device.parent();
+            let pdev: &pci::Device<Bound> = parent.try_into()?;
+            let offer = Offer::of(device)?;
+            let header = offer.header(pdev)?;
+
+            let Window { bar, offset, size } = header.ctrl;
+            let registers = Mapping::new(pdev, bar, offset, size)?;
+            let registers = Arc::pin_init(Registers::new(registers), GFP_KERNEL)?;
+            if registers.channels() < header.num_chans {
+                dev_err!(
+                    pdev,
+                    "DMA export refused: {} channels of {}\n",
+                    header.num_chans,
+                    registers.channels()
+                );
+                return Err(EINVAL);
+            }
+
+            let watch = Watch::new()?;
+            let vectors = vectors(pdev, &offer, &header, &watch)?;
+            let lanes =
+                (0..)
+                    .zip(header.channels())
+                    .zip(&vectors)
+                    .map(|((number, channel), vector)| {
+                        let Window { bar, offset, size } = channel.desc;
+                        let descriptors = Mapping::new(pdev, bar, offset, size)?;
+                        let hardware = Hardware::new(registers.clone(), descriptors, number);
+                        let irq = vector.as_ref().map(Vector::irq);
+                        Lane::new(hardware, channel.routing, irq, channel.desc_phys_addr, size)
+                    });
+            let module = kernel::module::this_module::<DriverModule>();
+            let engine = Registration::new(parent, module, Edma::new(watch.clone()), lanes)?;
+            watch.attach(engine.engine().clone());
+
+            let dir = debugfs::Dir::new(parent.name());
+            let shown = Channels(engine.engine().clone());
+            Ok(try_pin_init!(Provider {
+                _engine: engine,
+                _channels <- dir.read_callback_file(c"dw_edma_aux", shown, &Channels::show),
+                _dir: dir,
+                _vectors: vectors,
+            }))
+        })
+    }
+}
+
+kernel::module_auxiliary_driver! {
+    type: Driver,
+    name: "dw_edma_aux",
+    authors: ["spider-pair contributors"],
+    description: "DMA engine of an endpoint's exported DesignWare eDMA channels",
+    license: "GPL",
+    params: {
+        poll: bool {
+            default: false,
+            description: "Look for completions instead of taking interrupts",
+        },
+    },
+}

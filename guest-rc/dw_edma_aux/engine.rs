@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What clients, interrupts and the watchdog want of a channel.
+
+use kernel::{prelude::*, sync::Arc};
+
+use crate::{
+    hardware::Status,
+    lane::{Lane, Run, Transfer, LOOKS},
+    provider::{settle, Config, Driver, Engine, Outcome, Queue, Request},
+    watch::{Again, Watch},
+};
+
+/// The endpoint's eDMA.
+pub(crate) struct Edma {
+    watch: Arc<Watch>,
+}
+
+impl Edma {
+    pub(crate) fn new(watch: Arc<Watch>) -> Self {
+        Self { watch }
+    }
+}
+
+type Channel<'a> = Queue<'a, Edma>;
+
+/// Why a channel is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    Interrupt,
+    Tick,
+    Client,
+}
+
+/// A channel's message has arrived.
+pub(crate) fn interrupt(queue: &mut Channel<'_>) {
+    queue.state().counters.interrupts += 1;
+    look(queue, Cause::Interrupt);
+}
+
+/// The watchdog comes by. Says when it is to come again, if it is.
+pub(crate) fn tick(queue: &mut Channel<'_>) -> Option<Again> {
+    let lane = queue.state();
+    let polls = lane.polls();
+    if lane.is_busy() && !lane.paused {
+        // Where messages come, the next one will tell.
+        if core::mem::take(&mut lane.fresh) && !polls {
+            return Some(Again::Later);
+        }
+        lane.counters.looks += 1;
+        look(queue, Cause::Tick);
+    }
+    let lane = queue.state();
+    if lane.paused && lane.is_busy() && lane.status() == Status::Gone {
+        lose(queue, "does not answer");
+    }
+    let lane = queue.state();
+    lane.is_busy().then_some(match polls {
+        true => Again::Soon,
+        false => Again::Later,
+    })
+}
+
+/// Finds out how far a channel is, and what is to be done then.
+fn look(queue: &mut Channel<'_>, cause: Cause) {
+    let lane = queue.state();
+    match lane.run {
+        Run::List if lane.ring.is_idle() => return,
+        Run::List | Run::Cycle => {}
+        Run::Stopping => return feed(queue),
+        Run::Rest | Run::Gone => return,
+    }
+    if lane.advance() {
+        match cause {
+            Cause::Interrupt => lane.fresh = true,
+            // What no message told: see whether they are sent to us at all.
+            Cause::Tick if !lane.polls() => {
+                lane.counters.found += 1;
+                lane.route();
+            }
+            Cause::Tick | Cause::Client => {}
+        }
+        return progress(queue);
+    }
+    match lane.status() {
+        Status::Gone => lose(queue, "does not answer"),
+        Status::Halted => abort(queue),
+        Status::Running => {
+            // A message that says only what was known. A period can be over without the pointer
+            // having moved: after a whole lap.
+            if cause == Cause::Interrupt && lane.run == Run::Cycle {
+                queue.period_over();
+            }
+        }
+        // It came to the end between the two looks; or it was at the end before it saw what was
+        // added, or was reset, and has to be told.
+        Status::Stopped | Status::Reset if !lane.paused => {
+            if lane.advance() {
+                return progress(queue);
+            }
+            if cause == Cause::Tick {
+                if lane.route() {
+                    pr_warn!("DMA messages of a channel were led elsewhere: led back\n");
+                }
+            }
+            if let Some(hardware) = &lane.hardware {
+                hardware.ring();
+            }
+        }
+        Status::Stopped | Status::Reset => {}
+    }
+}
+
+/// The engine has come further.
+fn progress(queue: &mut Channel<'_>) {
+    if queue.state().run == Run::Cycle {
+        return queue.period_over();
+    }
+    retire(queue);
+    feed(queue);
+}
+
+/// Tells of the transfers that are done.
+fn retire(queue: &mut Channel<'_>) {
+    loop {
+        let (lane, mut issued) = queue.parts();
+        let done = issued.next().is_some_and(|first| lane.is_done(first));
+        if !done {
+            return;
+        }
+        lane.counters.done += 1;
+        queue.finish_first(Outcome::Complete, 0);
+    }
+}
+
+/// Gives the hardware what was issued.
+fn feed(queue: &mut Channel<'_>) {
+    let lane = queue.state();
+    if lane.run == Run::Gone || lane.hardware.is_none() {
+        return fail(queue);
+    }
+    let stopped = lane.is_stopped();
+    let polls = lane.polls();
+    let (lane, issued) = queue.parts();
+    if !stopped || lane.feed(issued) {
+        let again = match polls || !stopped {
+            true => Again::Soon,
+            false => Again::Later,
+        };
+        Watch::arm(&queue.channel().driver().watch, again);
+    }
+}
+
+/// The engine gave up at the first transfer that is not done. It goes on with the next one.
+fn abort(queue: &mut Channel<'_>) {
+    retire(queue);
+    let (lane, issued) = queue.parts();
+    let (why, left) = lane.give_up(issued);
+    lane.counters.failed += 1;
+    queue.finish_first(why, left);
+    feed(queue);
+}
+
+/// The device is gone, and all that was asked of it is in vain.
+fn lose(queue: &mut Channel<'_>, how: &str) {
+    let number = queue.channel().number();
+    queue.state().run = Run::Gone;
+    if queue.has_issued() {
+        pr_err!(
+            "the endpoint's DMA channel {} {}: transfers fail\n",
+            number,
+            how
+        );
+    }
+    fail(queue);
+}
+
+/// Fails all that was issued.
+fn fail(queue: &mut Channel<'_>) {
+    loop {
+        let (lane, mut issued) = queue.parts();
+        let Some(first) = issued.next() else { return };
+        let left = lane.left(first);
+        lane.counters.failed += 1;
+        queue.finish_first(Outcome::Aborted, left);
+    }
+}
+
+impl Driver for Edma {
+    type Channel = Lane;
+    type Transfer = Transfer;
+
+    fn claim(queue: &mut Channel<'_>) -> Result {
+        let lane = queue.state();
+        if lane.run == Run::Gone || lane.hardware.is_none() {
+            return Err(ENXIO);
+        }
+        if lane.status() == Status::Gone {
+            return Err(ENXIO);
+        }
+        if !lane.is_stopped() {
+            return Err(EBUSY);
+        }
+        lane.clear();
+        lane.destination = None;
+        lane.route();
+        Ok(())
+    }
+
+    fn configure(queue: &mut Channel<'_>, config: &Config) -> Result {
+        queue.state().destination = Some(config.destination);
+        Ok(())
+    }
+
+    fn prepare(queue: &mut Channel<'_>, request: Request, interrupt: bool) -> Result<Transfer> {
+        let lane = queue.state();
+        let destination = lane.destination.ok_or(EINVAL)?;
+        let (pieces, cyclic) = match request {
+            Request::List(pieces) => (pieces, false),
+            Request::Cycle(periods) if periods.len() > lane.most_periods() => return Err(EINVAL),
+            Request::Cycle(periods) => (periods, true),
+        };
+        Transfer::new(pieces, destination, cyclic, interrupt)
+    }
+
+    fn issue(queue: &mut Channel<'_>) {
+        feed(queue);
+    }
+
+    fn pause(queue: &mut Channel<'_>) -> Result {
+        let lane = queue.state();
+        if lane.paused || !lane.is_busy() || lane.run == Run::Stopping {
+            return Err(EPERM);
+        }
+        lane.paused = true;
+        if lane.status() == Status::Running {
+            if let Some(hardware) = &lane.hardware {
+                hardware.stop();
+            }
+        }
+        Ok(())
+    }
+
+    fn resume(queue: &mut Channel<'_>) -> Result {
+        let lane = queue.state();
+        if !lane.paused {
+            return Err(EPERM);
+        }
+        lane.paused = false;
+        // It may still be about to stop, and would not hear the doorbell then.
+        for _ in 0..LOOKS {
+            if lane.status() != Status::Running {
+                break;
+            }
+        }
+        if lane.is_busy() {
+            if let Some(hardware) = &lane.hardware {
+                hardware.ring();
+            }
+        }
+        look(queue, Cause::Client);
+        feed(queue);
+        let polls = queue.state().polls();
+        let again = if polls { Again::Soon } else { Again::Later };
+        Watch::arm(&queue.channel().driver().watch, again);
+        Ok(())
+    }
+
+    fn is_paused(lane: &Lane) -> bool {
+        lane.paused
+    }
+
+    fn stop(queue: &mut Channel<'_>) {
+        let lane = queue.state();
+        lane.paused = false;
+        if !lane.is_busy() || lane.run == Run::Stopping {
+            return;
+        }
+        lane.run = match lane.status() {
+            Status::Gone => Run::Gone,
+            Status::Running => {
+                if let Some(hardware) = &lane.hardware {
+                    hardware.stop();
+                }
+                Run::Stopping
+            }
+            _ => Run::Stopping,
+        };
+    }
+
+    fn is_stopped(queue: &mut Channel<'_>) -> bool {
+        queue.state().is_stopped()
+    }
+
+    fn look(queue: &mut Channel<'_>) {
+        let lane = queue.state();
+        if lane.is_busy() && lane.run != Run::Stopping {
+            look(queue, Cause::Client);
+        }
+    }
+
+    fn residue(lane: &Lane, transfer: &Transfer) -> u32 {
+        lane.left(transfer)
+    }
+
+    fn depart(engine: &Engine<Self>) {
+        Watch::detach(&engine.driver().watch);
+        for channel in engine.channels() {
+            {
+                let mut queue = channel.lock();
+                Self::look(&mut queue);
+                Self::stop(&mut queue);
+            }
+            settle(channel);
+            let hardware = {
+                let mut queue = channel.lock();
+                queue.state().run = Run::Gone;
+                fail(&mut queue);
+                queue.state().hardware.take()
+            };
+            // Unmaps, which may sleep.
+            drop(hardware);
+        }
+    }
+}
