@@ -48,6 +48,14 @@ where
     }
 }
 
+/// The kernel's own queue for work that may run on any CPU (`system_dfl_wq`); those that
+/// `kernel::workqueue` of Linux 7.3 offers are deprecated.
+#[allow(dead_code)] // for those who have not enough of it for an own one
+pub(crate) fn any_cpu() -> &'static Queue {
+    // SAFETY: The queue is made when the kernel starts, and is there for ever.
+    unsafe { Queue::from_raw(bindings::system_dfl_wq) }
+}
+
 /// A queue of the driver's own. Dropped, it has run what it was given.
 ///
 /// # Invariants

@@ -2,7 +2,7 @@
 
 //! A side at work: it lends a buffer, fills the other's, and judges what arrives.
 
-use core::slice;
+use core::{ptr, slice};
 
 use kernel::{
     fmt, impl_has_work, new_condvar, new_mutex,
@@ -141,7 +141,7 @@ impl Side {
     /// The other side may have said something. Atomic.
     pub(crate) fn look_soon(self: &Arc<Self>) {
         // Fails if it is about to be looked at already.
-        let _ = workqueue::system().enqueue::<_, 0>(self.clone());
+        let _ = work::any_cpu().enqueue::<_, 0>(self.clone());
     }
 
     /// Whether a run can begin.
@@ -198,7 +198,8 @@ impl Side {
         let device = self.bridge.dma_device();
         let suits = |candidate: &Candidate<'_>| {
             let can = candidate.capabilities();
-            candidate.masters_for(device) && can.is_some_and(|can| can.moves(Direction::MemToDev))
+            ptr::eq(candidate.engine(), &**device)
+                && can.is_some_and(|can| can.moves(Direction::MemToDev))
         };
         let mut channel = Channel::request(suits).inspect_err(|_| {
             dev_err!(

@@ -6,6 +6,8 @@
 //! It is a client of the bridge, and brings its link up, since the channels come and go with that. Who
 //! looks at what arrives is `spider_edma_test` on the endpoint, whose channels' memory is the target.
 
+use core::ptr;
+
 use kernel::{
     new_mutex,
     prelude::*,
@@ -55,7 +57,7 @@ impl ntb_client::Client for Client {
         bridge.link_enable()?;
         let device = bridge.dma_device();
         let test = Test::new(c"spider_dma_test", |candidate| {
-            candidate.masters_for(device)
+            ptr::eq(candidate.engine(), &**device)
         });
         let test = test.inspect_err(|e| {
             dev_err!(

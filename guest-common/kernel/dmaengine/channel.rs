@@ -2,14 +2,9 @@
 
 //! A channel of a DMA engine, and what is prepared on it.
 
-use core::{
-    marker::PhantomData,
-    mem,
-    ptr::{self, NonNull},
-};
+use core::{marker::PhantomData, mem, ptr::NonNull};
 
 use kernel::{
-    bindings as kbindings,
     device::{self, Bound},
     error::to_result,
     prelude::*,
@@ -31,21 +26,6 @@ use crate::bindings;
 unsafe fn engine<'a>(chan: *mut bindings::dma_chan) -> &'a device::Device {
     // SAFETY: A registered channel has an engine, and that a device; both outlive it.
     unsafe { device::Device::from_raw((*(*chan).device).dev.cast()) }
-}
-
-/// Whether the engine of `chan` is `device` or a child of it.
-///
-/// # Safety
-///
-/// `chan` must be a registered channel.
-unsafe fn masters_for(chan: *mut bindings::dma_chan, device: &device::Device) -> bool {
-    // CAST: `device::Device` is a `#[repr(transparent)]` wrapper of `struct device`.
-    let device: *mut kbindings::device = ptr::from_ref(device).cast_mut().cast();
-    // SAFETY: A registered channel has an engine, and that a device, whose parent never changes.
-    unsafe {
-        let engine: *mut kbindings::device = (*(*chan).device).dev.cast();
-        engine == device || (*engine).parent == device
-    }
 }
 
 /// # Safety
@@ -89,13 +69,6 @@ impl Candidate<'_> {
     pub(crate) fn engine(&self) -> &device::Device {
         // SAFETY: A channel that is offered is registered.
         unsafe { engine(self.chan.as_ptr()) }
-    }
-
-    /// Whether the engine masters the bus of `device`: it is that device, or a child that stands for
-    /// a part of it.
-    pub(crate) fn masters_for(&self, device: &device::Device) -> bool {
-        // SAFETY: A channel that is offered is registered.
-        unsafe { masters_for(self.chan.as_ptr(), device) }
     }
 
     /// What the channel can do; `None` if its engine does not tell.
@@ -213,7 +186,7 @@ impl Channel {
         .name()
     }
 
-    /// The engine's device.
+    /// The engine's device, for which memory for transfers is to be mapped or allocated.
     ///
     /// It is bound: an engine's driver must not be unbound while a channel is in use
     /// (`dma_async_device_unregister()` WARNs).
@@ -222,28 +195,6 @@ impl Channel {
         let dev: *const device::Device = unsafe { engine(self.as_raw()) };
         // SAFETY: Contexts do not change the layout, and the device is bound, see above.
         unsafe { &*dev.cast() }
-    }
-
-    /// The device for which memory for transfers is to be mapped or allocated: the engine's, or its
-    /// parent where that is a part of a device and masters no bus of its own.
-    pub(super) fn memory_device(&self) -> &device::Device<Bound> {
-        let engine = self.engine();
-        // CAST: `device::Device` is a `#[repr(transparent)]` wrapper of `struct device`.
-        let raw: *const kbindings::device = ptr::from_ref(engine).cast();
-        // SAFETY: The engine's device is bound, and so is its parent; neither changes its mask's
-        // place nor its parent.
-        unsafe {
-            match (*raw).dma_mask.is_null() && !(*raw).parent.is_null() {
-                true => device::Device::from_raw((*raw).parent),
-                false => engine,
-            }
-        }
-    }
-
-    /// As [`Candidate::masters_for`].
-    pub(super) fn masters_for(&self, device: &device::Device) -> bool {
-        // SAFETY: The channel is registered as long as we hold it.
-        unsafe { masters_for(self.as_raw(), device) }
     }
 
     /// What the channel can do.

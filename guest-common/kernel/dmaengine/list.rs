@@ -2,7 +2,10 @@
 
 //! The memory side of a transfer.
 
-use core::ops::{Deref, Range};
+use core::{
+    ops::{Deref, Range},
+    ptr,
+};
 
 use kernel::{
     bindings as kbindings,
@@ -26,8 +29,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Allocates memory that `device` reaches, and with it every engine that masters for it
-    /// ([`Candidate::masters_for`](super::Candidate::masters_for)); all zeroes.
+    /// Allocates memory that `device` reaches, and so all channels of its engine; all zeroes.
     pub(crate) fn of_device(device: &device::Device<Bound>, bytes: usize) -> Result<Arc<Self>> {
         // INVARIANT: Allocated for `device`.
         let memory = Self {
@@ -39,12 +41,12 @@ impl Memory {
 
     /// Allocates memory for transfers of any channel of the engine of `channel`, all zeroes.
     pub(crate) fn zeroed(channel: &Channel, bytes: usize) -> Result<Arc<Self>> {
-        Self::of_device(channel.memory_device(), bytes)
+        Self::of_device(channel.engine(), bytes)
     }
 
     /// Whether the engine of `channel` reaches it.
     pub(super) fn belongs_to(&self, channel: &Channel) -> bool {
-        channel.masters_for(&self.device)
+        ptr::eq::<device::Device>(&**channel.engine(), &*self.device)
     }
 }
 
