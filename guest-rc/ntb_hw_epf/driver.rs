@@ -141,6 +141,13 @@ impl pci::Driver for NtbEpf {
     }
 }
 
+/// Whoever loads this driver wants what drives the channels as well, and without a udev nobody loads
+/// that by its alias.
+#[cfg(MODULE)]
+#[link_section = ".modinfo"]
+#[used]
+static SOFTDEP: [u8; 26] = *b"softdep=post: dw_edma_aux\0";
+
 kernel::module_pci_driver! {
     type: NtbEpf,
     name: "ntb_hw_epf",
