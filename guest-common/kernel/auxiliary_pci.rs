@@ -70,6 +70,12 @@ impl Mapping {
         Ok(Self { start, size })
     }
 
+    /// Where it starts, for C code that is given all of it.
+    #[allow(dead_code)] // few have such code
+    pub(crate) fn start(&self) -> *mut c_void {
+        self.start
+    }
+
     /// The place of an access of `width` bytes, if it is inside and aligned.
     fn at(&self, offset: u32, width: usize) -> Option<*mut c_void> {
         let offset = offset as usize;

@@ -9,12 +9,14 @@
 //! | written by | the RC, which submits | the EP, once, when it delegates | |
 //! | [`Routing::Default`] | LIE, RIE | open | the EP's own driver |
 //! | [`Routing::Local`] | LIE | open | the EP's handler of notifications |
-//! | [`Routing::Remote`] | LIE, RIE | masked | the RC |
+//! | [`Routing::Remote`] | LIE, RIE | masked | nobody needs to |
 //!
 //! The mask is one register for all channels of a direction, and the EP's driver changes it by reading
 //! and writing: only on the EP is there a lock for that, so the RC leaves it alone. Nor can the RC
 //! trust the status, which is shared as well: with [`Routing::Default`] the EP clears it at any
-//! interrupt, and an older EP always does. A channel's own status (CS of its control 1) nobody clears.
+//! interrupt, and an older EP always does. A channel's own status (CS of its control 1) and its list
+//! pointer nobody else changes. So the RC leaves `rd_int_clear` alone as well: any write to it ends an
+//! interrupt that the EP's doorbell emulates, before the EP may have seen it.
 
 use core::fmt;
 
