@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+# dma.race-beaten with a million transfers.
+#
+# function: vntb-dma
+# boot: own
+# tier: soak
+# timeout: 3600
+. "$SUITE/lib.sh"
+. "$SUITE/dma-lib.sh"
+. "$SUITE/dma/routing.inc"
+. "$SUITE/dma/race.inc"
+
+drive
+beaten 2500 100

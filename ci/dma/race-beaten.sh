@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+# Ten thousand transfers on exported channels beside DMA and doorbells of the EP, under which the naive way loses
+# completions (dma.race-shown): none is lost.
+#
+# function: vntb-dma
+# boot: own
+# timeout: 240
+. "$SUITE/lib.sh"
+. "$SUITE/dma-lib.sh"
+. "$SUITE/dma/routing.inc"
+. "$SUITE/dma/race.inc"
+
+drive
+beaten 250 10

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+# Channels whose completions are the RC's alone, as is the default: each comes as a message to the RC, and the EP's
+# interrupt line stays low.
+#
+# function: vntb-dma
+# boot: own
+# timeout: 120
+. "$SUITE/lib.sh"
+. "$SUITE/dma-lib.sh"
+. "$SUITE/dma/routing.inc"
+
+same 'dma_routing' remote "$(ep cat "$SETTINGS/pci_epf_vntb.0/dma_routing")"
+drive
+same 'rd_int_mask of the four channels' 0xf000f "$(masked)"
+
+for channel in "${CHANNELS[@]}"; do
+    delivers "$channel" $((channel + 1)) 5000
+done
+on_ep=$(interrupts ep dw-edma-core)
+on_rc=$(interrupts rc dw_edma_aux)
+for channel in "${CHANNELS[@]}"; do
+    delivers "$channel" $((channel + 5)) 5000
+done
+same "interrupts of the EP's eDMA" "$on_ep" "$(interrupts ep dw-edma-core)"
+same "interrupts of the RC's channels" $((on_rc + 4)) "$(interrupts rc dw_edma_aux)"
