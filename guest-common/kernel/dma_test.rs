@@ -7,6 +7,8 @@
 //!   LONGEST bytes, between pieces here that lie about and ADDRESS there, where they follow each
 //!   other; and submits the same so many TIMES. What is to be sent is test data;
 //! - `move CHANNEL ADDRESS OFFSET LENGTH SEED [TIMES]`: the same with one piece at OFFSET;
+//! - `again CHANNEL TIMES`: submits the last of these so many times more, each when the one before has
+//!   ended, and waits for it: `ETIMEDOUT` if one does not, `EIO` if one does not move all;
 //! - `wait CHANNEL MILLISECONDS`: until all of them have ended: `ETIMEDOUT` if not in time, `EIO` if
 //!   not all bytes were moved;
 //! - `check CHANNEL`: whether the pieces have test data, and what is around them has none:
@@ -19,7 +21,9 @@
 //!
 //! Stands on `dmaengine.rs`, `command.rs`, `content.rs` and `pattern.rs`.
 
-use kernel::{debugfs, fmt, new_mutex, prelude::*, sync::Mutex, uaccess::UserSliceReader};
+use kernel::{
+    debugfs, fmt, new_mutex, prelude::*, sync::Mutex, time::Msecs, uaccess::UserSliceReader,
+};
 
 use crate::{
     command::{self, Command},
@@ -31,6 +35,9 @@ use crate::{
 mod slot;
 
 use slot::{Pieces, Slot, MEMORY};
+
+/// How long one transfer may take that is submitted again, in milliseconds.
+const PATIENCE: Msecs = 5000;
 
 /// Channels at work, and the file. Dropped, the channels are free.
 pub(crate) struct Test {
@@ -113,6 +120,17 @@ impl Control {
                 // Other channels are not to wait as well.
                 drop(slots);
                 slot::wait(&transfers, limit)
+            }
+            "again" => {
+                let times: usize = command.number()?;
+                command.end()?;
+                drop(slots);
+                for _ in 0..times {
+                    // As above, in between.
+                    let transfer = self.slots.lock().get_mut(index).ok_or(ENXIO)?.again()?;
+                    slot::wait(&[transfer], PATIENCE)?;
+                }
+                Ok(())
             }
             "raw" => {
                 let mut offset: usize = command.number()?;

@@ -134,11 +134,7 @@ impl Slot {
 
     /// Starts a transfer, `times` over; fails with `EBUSY` if one has not ended.
     pub(super) fn start(&mut self, address: DeviceAddress, pieces: Pieces, times: usize) -> Result {
-        if self
-            .transfers
-            .iter()
-            .any(|transfer| transfer.outcome().is_none())
-        {
+        if !self.rests() {
             return Err(EBUSY);
         }
         pattern::fill(&self.memory, 0..MEMORY, |_| BACKGROUND)?;
@@ -160,6 +156,31 @@ impl Slot {
         self.pieces = Some(pieces);
         self.channel.issue_pending();
         Ok(())
+    }
+
+    /// Starts the last transfer once more; fails with `ENOENT` if there was none, and with `EBUSY` if
+    /// one has not ended.
+    pub(super) fn again(&mut self) -> Result<Transfer> {
+        let pieces = self.pieces.as_ref().ok_or(ENOENT)?;
+        if !self.rests() {
+            return Err(EBUSY);
+        }
+        self.transfers.clear();
+        let mut list = ScatterList::new(self.memory.clone(), &pieces.pieces)?;
+        let transfer = self
+            .channel
+            .prepare(&mut list, self.direction)?
+            .submit(None)?;
+        self.transfers.push(transfer.clone(), GFP_KERNEL)?;
+        self.channel.issue_pending();
+        Ok(transfer)
+    }
+
+    /// Whether all transfers have ended.
+    fn rests(&self) -> bool {
+        self.transfers
+            .iter()
+            .all(|transfer| transfer.outcome().is_some())
     }
 
     /// The last transfers; fails with `ENOENT` if there was none.
