@@ -32,6 +32,8 @@ mod auxiliary_pci;
 mod bindings;
 #[path = "../../guest-common/kernel/display.rs"]
 mod display;
+#[path = "../../guest-common/kernel/dma_offer.rs"]
+mod dma_offer;
 #[allow(dead_code, unreachable_pub)] // the crate `abi` serves others as well
 #[path = "../../abi/src/edma.rs"]
 mod edma;
@@ -55,71 +57,13 @@ mod watch;
 mod work;
 
 use auxiliary_pci::{Mapping, Vector};
-use display::Core as Shown;
+use dma_offer::Offer;
 use engine::Edma;
 use hardware::{Hardware, Registers};
 use lane::Lane;
 use provider::Registration;
-use vntb::{
-    child::{self, property},
-    header::{self, Header},
-    locator::Locator,
-    window::Window,
-    BARS,
-};
+use vntb::{child, header::Header, window::Window};
 use watch::Watch;
-
-/// What the device's maker says of it.
-struct Offer {
-    locator: Locator,
-    irq_base: u32,
-    irq_count: u32,
-}
-
-impl Offer {
-    fn of(device: &auxiliary::Device<Core<'_>>) -> Result<Self> {
-        let device: &kernel::device::Device<Core<'_>> = device.as_ref();
-        let node = device.fwnode().ok_or(ENXIO)?;
-        let property = |name| node.property_read::<u32>(name).required_by(device);
-        Ok(Self {
-            locator: Locator {
-                abi: property(property::ABI)?,
-                window: Window {
-                    bar: property(property::BAR)?,
-                    offset: property(property::OFFSET)?,
-                    size: property(property::SIZE)?,
-                },
-                num_chans: property(property::NUM_CHANS)?,
-            },
-            irq_base: property(property::IRQ_BASE)?,
-            irq_count: property(property::IRQ_COUNT)?,
-        })
-    }
-
-    /// Reads and checks the header: since somebody else did, the peer may have changed it.
-    fn header(&self, pdev: &pci::Device<Bound>) -> Result<Header> {
-        let refused = |why: &dyn core::fmt::Display| {
-            dev_err!(pdev, "DMA export refused: {}\n", Shown(why));
-            EINVAL
-        };
-        let mut bars = [0; BARS];
-        for (number, size) in (0..).zip(&mut bars) {
-            *size = pdev.resource_len(number)?;
-        }
-        // What the rest of the function is made of, only its own driver knows, which has looked.
-        self.locator
-            .check(&bars, &[])
-            .map_err(|error| refused(&error))?;
-        let Window { bar, offset, .. } = self.locator.window;
-        let window = Mapping::new(pdev, bar, offset, header::SIZE)?;
-        let mut bytes: header::Bytes = [0; header::SIZE as usize];
-        for (word, at) in bytes.chunks_exact_mut(4).zip((0..).step_by(4)) {
-            word.copy_from_slice(&window.read32(at).to_le_bytes());
-        }
-        let vectors = self.irq_base.checked_add(self.irq_count).ok_or(EINVAL)?;
-        Header::parse(&bytes, &self.locator, &bars, vectors, &[]).map_err(|error| refused(&error))
-    }
-}
 
 /// Requests the channels' vectors. A channel without one has to be polled.
 fn vectors(
