@@ -141,12 +141,12 @@ impl pci::Driver for NtbEpf {
     }
 }
 
-/// Whoever loads this driver wants what drives the channels as well, and without a udev nobody loads
-/// that by its alias.
+/// Whoever loads this driver wants what drives the channels as well, and before a client asks for one;
+/// without a udev nobody loads that by its alias.
 #[cfg(MODULE)]
 #[link_section = ".modinfo"]
 #[used]
-static SOFTDEP: [u8; 26] = *b"softdep=post: dw_edma_aux\0";
+static SOFTDEP: [u8; 25] = *b"softdep=pre: dw_edma_aux\0";
 
 kernel::module_pci_driver! {
     type: NtbEpf,
