@@ -25,10 +25,15 @@ use kernel::{
     sync::Arc, //
 };
 
-#[path = "../../guest-common/kernel/auxiliary_child.rs"]
+#[cfg_attr(
+    CONFIG_AUXILIARY_BUS,
+    path = "../../guest-common/kernel/auxiliary_child.rs"
+)]
+#[cfg_attr(not(CONFIG_AUXILIARY_BUS), path = "no_child.rs")]
 mod auxiliary_child;
 #[path = "../../guest-common/kernel/bindings.rs"]
 mod bindings;
+#[cfg(CONFIG_AUXILIARY_BUS)]
 #[path = "../../guest-common/kernel/completion.rs"]
 mod completion;
 #[path = "../../guest-common/kernel/display.rs"]
