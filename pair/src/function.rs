@@ -15,7 +15,8 @@ pub enum Function {
     EpfTest,
     /// The kernel's `pci-epf-vntb`, as 1912:0030: an NTB device in each guest; `--net` makes a network of them.
     Vntb,
-    /// Our `pci_epf_vntb` and `ntb_hw_epf` in place of the kernel's; the EP exports four DMA channels to the RC.
+    /// Our `pci_epf_vntb` and `ntb_hw_epf` in place of the kernel's: the EP exports four DMA channels, and the RC has
+    /// them as a DMA engine by our `dw_edma_aux`.
     VntbDma,
 }
 
