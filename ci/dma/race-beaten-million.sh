@@ -7,9 +7,7 @@
 # tier: soak
 # timeout: 3600
 . "$SUITE/lib.sh"
-. "$SUITE/dma-lib.sh"
 . "$SUITE/dma/routing.inc"
-. "$SUITE/dma/race.inc"
 
 drive
-beaten 2500 100
+beaten 1000 4000 50

@@ -7,9 +7,7 @@
 # boot: own
 # timeout: 240
 . "$SUITE/lib.sh"
-. "$SUITE/dma-lib.sh"
 . "$SUITE/dma/routing.inc"
-. "$SUITE/dma/race.inc"
 
 drive
-beaten 250 10
+beaten 500 2000 1

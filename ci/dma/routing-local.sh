@@ -7,7 +7,6 @@
 # boot: own
 # timeout: 120
 . "$SUITE/lib.sh"
-. "$SUITE/dma-lib.sh"
 . "$SUITE/dma/routing.inc"
 
 route local
@@ -15,30 +14,31 @@ drive
 same 'rd_int_mask of the four channels' 0x0 "$(masked)"
 on_rc=$(interrupts rc dw_edma_aux)
 for channel in "${CHANNELS[@]}"; do
-    delivers "$channel" $((channel + 1)) 5000
-    same "what the EP was told of channel $channel" 1 "$(notified "$channel" 'done')"
+    delivers "$channel" $((channel + 1))
+    told "$channel" 1
 done
 same "interrupts of the RC's channels" "$on_rc" "$(interrupts rc dw_edma_aux)"
 
 echo '=== one of each, and the last name for the rest'
 route local,default,remote
-same 'dma_routing' local,default,remote "$(ep cat "$SETTINGS/pci_epf_vntb.0/dma_routing")"
+same 'dma_routing' local,default,remote "$(ep cat $ROUTING)"
 drive
 same 'rd_int_mask of the four channels' 0xc000c "$(masked)"
 on_rc=$(interrupts rc dw_edma_aux)
 for channel in "${CHANNELS[@]}"; do
-    delivers "$channel" $((channel + 1)) 5000
+    delivers "$channel" $((channel + 1))
 done
 same "interrupts of the RC's channels" $((on_rc + 3)) "$(interrupts rc dw_edma_aux)"
 for channel in 1 2 3; do
-    same "what the EP was told of channel $channel" 0 "$(notified "$channel" 'done')"
+    told "$channel" 0
 done
-same 'what the EP was told of channel 0' 1 "$(notified 0 'done')"
+told 0 1
 
 echo '=== what is no routing'
-rc 'rmmod spider_dma_test dw_edma_aux'
-ep "echo 0 >$(epc)/start; rm $(epc)/func1"
+undrive
+controller=$(epc)
+ep "echo 0 >$controller/start; rm $controller/func1"
 for wrong in both Local remote,,local local, 0 remote,remote,remote,remote,remote,remote,remote,remote,remote; do
-    if ep "echo $wrong >$SETTINGS/pci_epf_vntb.0/dma_routing" 2>/dev/null; then fail "dma_routing took $wrong"; fi
-    same "dma_routing after $wrong" local,default,remote "$(ep cat "$SETTINGS/pci_epf_vntb.0/dma_routing")"
+    if ep "echo $wrong >$ROUTING" 2>/dev/null; then fail "dma_routing took $wrong"; fi
+    same "dma_routing after $wrong" local,default,remote "$(ep cat $ROUTING)"
 done

@@ -7,20 +7,19 @@
 # boot: own
 # timeout: 120
 . "$SUITE/lib.sh"
-. "$SUITE/dma-lib.sh"
 . "$SUITE/dma/routing.inc"
 
-same 'dma_routing' remote "$(ep cat "$SETTINGS/pci_epf_vntb.0/dma_routing")"
+same 'dma_routing' remote "$(ep cat $ROUTING)"
 drive
 same 'rd_int_mask of the four channels' 0xf000f "$(masked)"
 
 for channel in "${CHANNELS[@]}"; do
-    delivers "$channel" $((channel + 1)) 5000
+    delivers "$channel" $((channel + 1))
 done
 on_ep=$(interrupts ep dw-edma-core)
 on_rc=$(interrupts rc dw_edma_aux)
 for channel in "${CHANNELS[@]}"; do
-    delivers "$channel" $((channel + 5)) 5000
+    delivers "$channel" $((channel + 5))
 done
 same "interrupts of the EP's eDMA" "$on_ep" "$(interrupts ep dw-edma-core)"
 same "interrupts of the RC's channels" $((on_rc + 4)) "$(interrupts rc dw_edma_aux)"
