@@ -15,7 +15,7 @@ at_memory_speed ep 2 $OFFSET "$face"
 
 for round in 1 2 3; do
     echo "=== round $round of 3"
-    watch ep "$face" 0 6
+    watch ep "$face" 0
     ep "echo 0 >$start"
     reads ep "$face" $OFFSET 0 ones
     wait_for 20 "$FUNCTION to go from the RC" rc "! test -e /sys/bus/pci/devices/$FUNCTION"

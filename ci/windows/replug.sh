@@ -13,7 +13,7 @@ hold rc 2 0x10000
 ep window open $REGION $OFFSET 0x10000 "${HELD[0]}"
 at_memory_speed ep 2 $OFFSET "$face"
 
-watch ep "$face" 0 20
+watch ep "$face" 0
 for round in {1..5}; do
     ep "echo 0 >$start"
     wait_for 20 "$FUNCTION to go from the RC" rc "! test -e /sys/bus/pci/devices/$FUNCTION"

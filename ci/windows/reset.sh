@@ -20,7 +20,7 @@ echo '=== the function is reset'
 methods=$(rc cat "${BAR2%/*}/reset_method")
 [ -n "$methods" ] || fail 'Linux knows no way to reset the function'
 echo "by $methods"
-watch ep "$face" 5 8
+watch ep "$face" 5
 for round in {1..5}; do
     rc "echo 1 >${BAR2%/*}/reset"
     reads rc "$BAR2" 0 6 data
@@ -30,7 +30,7 @@ watched data
 
 echo '=== the RC reboots'
 before=$(rc cat /proc/sys/kernel/random/boot_id)
-watch ep "$face" 5 12
+watch ep "$face" 5
 rc 'echo b >/proc/sysrq-trigger' || true
 rebooted() {
     local now

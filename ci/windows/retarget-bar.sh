@@ -12,7 +12,7 @@ hold ep 2 0x100000 0x100000
 before=$(ep window lead "$region" "${HELD[0]}")
 at_memory_speed rc 2 0x0 "$BAR2"
 
-WATCH_OFFSET=0 watch rc "$BAR2" 0,1 10
+WATCH_OFFSET=0 watch rc "$BAR2" 0,1
 ep window swing 5000 "$region" "${HELD[1]}" "${HELD[0]}"
 watched data
 

@@ -13,7 +13,7 @@
 //! In either guest; FILE is a BAR in sysfs (`/sys/bus/pci/devices/…/resourceN`):
 //! - `hold COUNT SIZE [ALIGN]`: memory for windows to lead to; see [`hold`].
 //! - `check FILE OFFSET SIZE TAGS`: is it a buffer of one of these tags (`0,1`)? `fill FILE OFFSET SIZE TAG` makes it one.
-//! - `watch FILE OFFSET SIZE TAGS SECONDS`: checks all the time.
+//! - `watch FILE OFFSET SIZE TAGS [SECONDS]`: checks all the time, else until its input ends.
 //! - `peek FILE OFFSET`, `poke FILE OFFSET VALUE`: a 64-bit word.
 
 mod abi;
@@ -33,6 +33,7 @@ use std::time::Duration;
 use abi::spider;
 use agent::bar::{Bar, PAGE};
 use iatu::Region;
+use watch::Until;
 
 /// The region that `move` and `toggle` program: the last, which the driver takes last.
 const REGION: usize = abi::iatu::REGIONS - 1;
@@ -42,7 +43,7 @@ usage: window open REGION OFFSET SIZE TARGET | close REGION | lead REGION TARGET
        window swing ROUNDS REGION TARGET...
        window move ROUNDS OFFSET SIZE TARGET... | toggle ROUNDS OFFSET SIZE TARGET
        window hold COUNT SIZE [ALIGN]
-       window check FILE OFFSET SIZE TAGS | fill FILE OFFSET SIZE TAG | watch FILE OFFSET SIZE TAGS SECONDS
+       window check FILE OFFSET SIZE TAGS | fill FILE OFFSET SIZE TAG | watch FILE OFFSET SIZE TAGS [SECONDS]
        window peek FILE OFFSET | poke FILE OFFSET VALUE";
 
 /// A number in decimal or, with 0x, in hexadecimal.
@@ -194,10 +195,14 @@ fn run(words: &[&str]) -> Result<(), String> {
                 bar.write64(offset + 8 * index, pattern::word(tag, index));
             }
         }
-        ["watch", file, offset, size, of, seconds] => {
+        ["watch", file, offset, size, of, ref seconds @ ..] => {
             let (bar, offset, len) = range(file, offset, size)?;
-            let time = Duration::from_secs(arguments(&[seconds])?[0]);
-            watch::run(&bar, offset, len, &tags(of)?, time)?;
+            let until = match arguments(seconds)?[..] {
+                [] => Until::input_ends(),
+                [seconds] => Until::Time(Duration::from_secs(seconds)),
+                _ => return Err(USAGE.into()),
+            };
+            watch::run(&bar, offset, len, &tags(of)?, &until)?;
         }
         ["peek", file, offset] => {
             let (bar, offset, _) = range(file, offset, "8")?;
