@@ -7,6 +7,7 @@
 #
 # function: vntb
 # options: --net
+# timeout: 240
 . "$SUITE/lib.sh"
 . "$SUITE/vntb-lib.sh"
 
