@@ -48,6 +48,30 @@ does_not_go() {
 
 CLIENT=/sys/kernel/debug/ntb_ep_dma/$FUNCTION
 function=/sys/kernel/config/pci_ep/functions/pci_epf_vntb/func1
+
+echo '=== clients and bridge, with one run after another'
+both modprobe ntb_ep_dma
+# Not the module whose file is open all the time: the kernel does not keep a Rust module for an open file in debugfs.
+rc "setsid sh -c 'until [ -e /tmp/enough ]; do echo 1 >$CLIENT/run || sleep 0.02; done; rm /tmp/enough' </dev/null >/dev/null 2>&1 &"
+passes() {
+    rc "grep -q '^last_status: 0' $CLIENT/result"
+}
+for module in ntb_ep_dma ntb_ep_dma; do
+    wait_for 20 'a run that passes' passes
+    ep "rmmod $module"
+    wait_for 20 'a run that cannot be' rc "grep -q 'last_status: -107' $CLIENT/result"
+    ep "modprobe $module"
+done
+for module in ntb_hw_epf ntb_hw_epf; do
+    wait_for 20 'a run that passes' passes
+    rc "rmmod $module; ! test -e $CLIENT; modprobe $module"
+done
+wait_for 20 'a run that passes' passes
+rc touch /tmp/enough
+wait_for 20 'the runs to end' rc '! test -e /tmp/enough'
+both rmmod ntb_ep_dma
+same 'files of the client' '' "$(rc 'ls /sys/kernel/debug/ntb_ep_dma 2>/dev/null || true')"
+
 set_up
 every_channel_moves
 

@@ -8,7 +8,7 @@ use kernel::{
     fmt, impl_has_work, new_condvar, new_mutex,
     prelude::*,
     sync::{aref::ARef, Arc, CondVar, Mutex},
-    time::{msecs_to_jiffies, Delta, Instant, Monotonic, Msecs},
+    time::{delay::fsleep, msecs_to_jiffies, Delta, Instant, Monotonic, Msecs},
     workqueue::{self, Work, WorkItem},
 };
 
@@ -26,6 +26,8 @@ use crate::{
 
 /// How long a side waits for the other, and for its own engine.
 const TIMEOUT: Delta = Delta::from_millis(TIMEOUT_MS as i64);
+/// How long a side that takes its buffer back leaves it to the other, which may just have begun.
+const GRACE: Delta = Delta::from_millis(100);
 /// How often a side that waits looks around, if nothing wakes it.
 const PAUSE: Msecs = 100;
 
@@ -133,6 +135,7 @@ impl Side {
             // The bridge may be gone already, or the other side.
             let _ = words::tell(&self.bridge, State::Init, *seq, 0, self.doorbell);
             let _ = words::lend(&self.bridge, 0, 0);
+            fsleep(GRACE);
             let _ = self.bridge.link_disable();
         }
         work::disable_sync::<_, 0>(self);
@@ -151,23 +154,21 @@ impl Side {
 
     /// Fills the other side's buffer and waits for its verdict.
     ///
-    /// Fails with `ENOTCONN` if the link is down or the other side is not ready; with `ENODEV` if
-    /// there is no engine for this bridge, or the bridge goes meanwhile; with `EIO` if the engine
+    /// Fails with `ENOTCONN` if the link is down or the other side is not ready, or goes; with `ENODEV`
+    /// if there is no engine for this bridge, or the bridge goes; with `EIO` if the engine
     /// fails; with `EBADMSG` if the other side says that what arrived is wrong; with `ETIMEDOUT` if
     /// it says nothing, or the engine does not end.
     pub(crate) fn run(&self) -> Result {
         let mut seq = self.seq.lock();
-        *self.last.lock() = Last {
-            status: EINPROGRESS.to_errno(),
-            length: 0,
-        };
-        let outcome = self.transfer(&mut seq);
+        let mut length = 0;
+        let outcome = self.transfer(&mut seq, &mut length);
         let status = outcome.err().map_or(0, Error::to_errno);
-        self.last.lock().status = status;
+        *self.last.lock() = Last { status, length };
         outcome
     }
 
-    fn transfer(&self, seq: &mut u32) -> Result {
+    /// As `run`; `length` is what was moved, whatever became of it.
+    fn transfer(&self, seq: &mut u32, length: &mut u32) -> Result {
         self.still_there()?;
         let target = Words::read(&self.bridge).buffer(LENGTH).ok_or_else(|| {
             dev_err!(
@@ -177,7 +178,7 @@ impl Side {
             ENOTCONN
         })?;
         self.send(target)?;
-        self.last.lock().length = LENGTH;
+        *length = LENGTH;
 
         *seq = seq.wrapping_add(1);
         words::tell(&self.bridge, State::XferDone, *seq, LENGTH, self.doorbell)?;
@@ -219,6 +220,10 @@ impl Side {
         let transfer = channel
             .prepare(&mut list, Direction::MemToDev)?
             .submit(None)?;
+        // All that took its time.
+        if Words::read(&self.bridge).buffer(LENGTH) != Some(target) {
+            return Err(ENOTCONN);
+        }
         channel.issue_pending();
         match self.end_of(&transfer)? {
             Outcome::Complete => Ok(()),
@@ -253,11 +258,15 @@ impl Side {
         let start = Instant::<Monotonic>::now();
         let mut known = self.known.lock();
         loop {
-            if let Some(verdict) = Words::read(&self.bridge).verdict(seq) {
+            let words = Words::read(&self.bridge);
+            if let Some(verdict) = words.verdict(seq) {
                 return Ok(verdict);
             }
             if known.stopped {
                 return Err(ENODEV);
+            }
+            if words.buffer(LENGTH).is_none() || !self.bridge.link_is_up() {
+                return Err(ENOTCONN);
             }
             if start.elapsed() >= TIMEOUT {
                 dev_err!(
