@@ -33,8 +33,11 @@ use crate::{
 const MW_ALIGN: u64 = 0x1000;
 /// How often to look whether a command is done.
 const PAUSE: Delta = Delta::from_micros(100);
-/// How long a command may take.
-const TIMEOUT: Delta = Delta::from_millis(control::COMMAND_TIMEOUT_MS as i64);
+/// How long a command may take, in milliseconds: longer than for the stock driver, since an endpoint
+/// that looks every 500 ms can miss its second on a busy machine.
+const TIMEOUT_MS: u32 = 5 * control::COMMAND_TIMEOUT_MS;
+/// The same.
+const TIMEOUT: Delta = Delta::from_millis(TIMEOUT_MS as i64);
 
 /// An endpoint function that is a virtual NTB.
 #[pin_data]
@@ -160,7 +163,7 @@ impl Endpoint {
                         self.pdev,
                         "the endpoint did not answer {:?} within {} ms\n",
                         command,
-                        control::COMMAND_TIMEOUT_MS
+                        TIMEOUT_MS
                     );
                     break Err(ETIMEDOUT);
                 }
