@@ -61,3 +61,4 @@ echo '##### as it was'
 listen rc
 rc_reload
 kernel_says rc '4 DMA channels in BAR 2'
+rc modprobe -r ntb_tool

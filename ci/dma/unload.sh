@@ -5,7 +5,7 @@
 #
 # function: vntb-dma
 # boot: own
-# timeout: 240
+# timeout: 400
 . "$SUITE/lib.sh"
 . "$SUITE/vntb-lib.sh"
 . "$SUITE/dma-lib.sh"
@@ -13,22 +13,33 @@
 
 # busy: minutes of transfers on each channel, and they run.
 busy() {
-    local channel all=
+    local channel starts=()
     for channel in "${CHANNELS[@]}"; do
-        all+="echo start $channel $((TARGET[channel] + 1)) 338 2500 $channel 3000 >${CONTROL[rc]}; "
+        starts+=("start $channel $((TARGET[channel] + 1)) 338 2500 $channel 3000")
     done
-    rc "set -e; $all"
+    each rc "${starts[@]}"
     for channel in "${CHANNELS[@]}"; do wait_for 10 "transfers of channel $channel" running "$channel"; done
 }
 
 # every_channel_moves: each of them, after whatever happened.
 every_channel_moves() {
-    local channel
+    local channel seed fills=() starts=() waits=() holds=() bytes
     wait_for 30 "the RC's test module to have channels" rc "test -e ${CONTROL[rc]}"
     same 'exported channels that the RC has' 4 "$(rc "grep -c ' write ' ${CONTROL[rc]}")"
+    seed=$((RANDOM + 1))
+    place() { echo $((1000 * $1 + 1)); }
     for channel in "${CHANNELS[@]}"; do
-        moves "$channel" $((1000 * channel + 1)) 171 1000 $((RANDOM + 1))
+        fills+=("fill $channel")
+        starts+=("start $channel $((TARGET[channel] + $(place "$channel"))) 171 1000 $((seed + channel))")
+        waits+=("wait $channel 20000" "check $channel")
     done
+    each ep "${fills[@]}"
+    each rc "${starts[@]}" "${waits[@]}"
+    mapfile -t bytes < <(rc "sed -nE 's/.* bytes=([0-9]+) .*/\1/p' ${CONTROL[rc]}")
+    for channel in "${CHANNELS[@]}"; do
+        holds+=("holds $channel $((seed + channel)) $(place "$channel") ${bytes[channel]}")
+    done
+    each ep "${holds[@]}"
 }
 
 # rc_has_nothing: no device, interrupt or engine of the channels is left on the RC.
