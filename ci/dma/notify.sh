@@ -5,7 +5,7 @@
 #
 # function: vntb-dma
 # boot: own
-# timeout: 180
+# timeout: 300
 . "$SUITE/lib.sh"
 . "$SUITE/dma/routing.inc"
 

@@ -5,9 +5,9 @@
 # function: vntb-dma
 # boot: own
 # tier: soak
-# timeout: 3600
+# timeout: 7200
 . "$SUITE/lib.sh"
 . "$SUITE/dma/routing.inc"
 
 drive
-beaten 1000 4000 50
+beaten 500 2000 100

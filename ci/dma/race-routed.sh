@@ -5,7 +5,7 @@
 #
 # function: vntb-dma
 # boot: own
-# timeout: 240
+# timeout: 600
 . "$SUITE/lib.sh"
 . "$SUITE/dma/routing.inc"
 

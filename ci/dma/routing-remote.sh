@@ -5,7 +5,7 @@
 #
 # function: vntb-dma
 # boot: own
-# timeout: 120
+# timeout: 240
 . "$SUITE/lib.sh"
 . "$SUITE/dma/routing.inc"
 

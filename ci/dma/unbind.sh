@@ -7,7 +7,7 @@
 # function: vntb-dma
 # options: --function-opt mw1=0xFB000 --function-opt dma_offset=0xFB000 --function-opt dma_num_chans=2
 # boot: own
-# timeout: 180
+# timeout: 300
 # complaint: pci_epc_epf_unlink
 . "$SUITE/lib.sh"
 . "$SUITE/dma-lib.sh"
