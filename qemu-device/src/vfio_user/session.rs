@@ -457,8 +457,8 @@ impl Session {
         Ok(())
     }
 
-    /// *VFIO_USER_REGION_WRITE_MULTI*. It is not offered to clients, and done all the same. The first
-    /// write that fails ends it.
+    /// *VFIO_USER_REGION_WRITE_MULTI*: QEMU's client puts posted writes together when many wait to be sent.
+    /// The first write that fails ends it.
     fn region_write_multi(
         &mut self,
         request: &Request,

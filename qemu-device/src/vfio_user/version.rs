@@ -34,6 +34,8 @@ struct Proposal {
 #[derive(Default, Deserialize)]
 struct Proposed {
     max_msg_fds: Option<u32>,
+    #[serde(default)]
+    write_multiple: bool,
 }
 
 #[derive(Serialize)]
@@ -47,14 +49,15 @@ struct Capabilities {
     max_data_xfer_size: u32,
     pgsizes: u64,
     max_dma_maps: usize,
+    write_multiple: bool,
 }
 
 /// Answers the proposal `version` with version data `data`, appending the reply's payload to `reply`.
 ///
 /// `max_msg_fds` is never above what the client proposed: capabilities in a reply are a subset, and
 /// QEMU's client refuses to connect to a server that takes more than the 16 that it can send.
-/// `write_multiple` is not offered: it gains nothing here, and QEMU 10.1 then queues every message
-/// through its I/O thread.
+/// `write_multiple` is agreed on with who proposes it: a burst of posted writes costs both ends a fifth
+/// then. (QEMU 10.1 alone also sends every message through its I/O thread if so, which is slower.)
 ///
 /// # Errors
 /// The proposal is no basis for a session.
@@ -83,6 +86,7 @@ pub fn negotiate(
             max_data_xfer_size: MAX_DATA_TRANSFER,
             pgsizes: PAGE_SIZE,
             max_dma_maps: MAX_DMA_MAPS,
+            write_multiple: proposal.capabilities.write_multiple,
         },
     };
     let agreed = wire::Version {

@@ -45,7 +45,7 @@ fn qemu_is_offered_what_it_accepts() {
     assert_eq!(capabilities["max_data_xfer_size"], 1 << 20);
     assert_eq!(capabilities["pgsizes"], 4096);
     assert_eq!(capabilities["max_dma_maps"], 4096);
-    assert_eq!(capabilities.get("write_multiple"), None);
+    assert_eq!(capabilities["write_multiple"], true);
     assert!(capabilities.to_string().len() < data.len());
 }
 
@@ -55,6 +55,7 @@ fn a_client_that_may_send_them_is_offered_32_descriptors() {
         let (version, capabilities) = negotiate(9, data);
         assert_eq!(version, (0, 1), "at most what is spoken here");
         assert_eq!(capabilities["max_msg_fds"], 32, "with {data:?}");
+        assert_eq!(capabilities["write_multiple"], false, "nobody asked");
     }
 }
 
