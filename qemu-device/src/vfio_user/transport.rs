@@ -4,8 +4,9 @@
 //! Made for the two things that a guest's driver does all day. A register read is one message each way,
 //! and most of its time is spent waking threads up: [`Transport::receive`] therefore looks for the next
 //! message for a short while before it sleeps. Posted writes come in bursts: one recvmsg(2) takes in as
-//! many as there are.
+//! many as there are, and a long burst is left alone now and then until there are many.
 
+mod burst;
 mod patience;
 mod scm;
 
@@ -174,7 +175,7 @@ impl Transport {
         )?;
         let position = self.received + bytes as u64;
         self.fds.extend(came.into_iter().map(|fd| (position, fd)));
-        self.patience.arrived();
+        self.patience.arrived(bytes);
         self.end += bytes;
         self.received += bytes as u64;
         if fds_lost {

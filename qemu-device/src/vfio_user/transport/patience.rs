@@ -7,12 +7,14 @@
 //! has to be woken. Nobody tells which it is, but the time from a reply to the next request does: so both
 //! ways are tried now and then ([`Contest`]), and the faster one is taken. After a posted write the client
 //! runs on, and to sleep would make each of a burst wake this thread. Looking lasts a short while only, is
-//! given up while it does not pay, and while others want the CPU.
+//! given up while it does not pay, and while others want the CPU. A long burst is let pile up ([`Burst`]).
 
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use super::burst::{Burst, FEW};
 
 /// How long to look.
 const LIMIT: Duration = Duration::from_micros(100);
@@ -29,6 +31,7 @@ const MAX_BACKOFF: u32 = 1024;
 /// Decides, and learns from how it went.
 pub struct Patience {
     contest: Contest,
+    burst: Burst,
     /// Looks in vain in a row.
     misses: u32,
     /// For how many messages not to look, because the CPU is wanted.
@@ -44,13 +47,15 @@ pub struct Patience {
 impl Patience {
     /// Nothing learned yet.
     pub fn new() -> Self {
+        let now = Instant::now();
         Self {
             contest: Contest::new(),
+            burst: Burst::new(now),
             misses: 0,
             pause: 0,
             backoff: 1,
             replied: false,
-            since: Instant::now(),
+            since: now,
         }
     }
 
@@ -62,6 +67,14 @@ impl Patience {
     /// Returns when `stream` has something to receive, or when it is time to sleep until it has.
     pub fn wait(&mut self, stream: &UnixStream) {
         self.since = Instant::now();
+        if self.replied {
+            self.burst.ends(self.since);
+        } else if let Some(rest) = self.burst.rest(self.since) {
+            if waiting(stream).is_some_and(|bytes| bytes <= FEW) {
+                thread::sleep(rest);
+            }
+            return;
+        }
         if self.misses >= MISSES || (self.replied && self.contest.way() == Way::Sleep) {
             return;
         }
@@ -92,9 +105,11 @@ impl Patience {
         self.misses += 1;
     }
 
-    /// Messages came. If that was soon, it was worth waiting for in one way or the other.
-    pub fn arrived(&mut self) {
-        let waited = self.since.elapsed();
+    /// Messages of so many `bytes` came. If that was soon, it was worth waiting for in one way or the other.
+    pub fn arrived(&mut self, bytes: usize) {
+        let now = Instant::now();
+        let waited = now - self.since;
+        self.burst.arrived(bytes, self.since, now);
         if waited < 2 * LIMIT {
             self.misses = 0;
             if self.replied {
@@ -107,11 +122,16 @@ impl Patience {
 
 /// Whether there is something to receive, or an error to be told.
 fn readable(stream: &UnixStream) -> bool {
+    waiting(stream) != Some(0)
+}
+
+/// How many bytes there are to receive; `None` if there is an error to be told.
+fn waiting(stream: &UnixStream) -> Option<usize> {
     let mut available: libc::c_int = 0;
     // FIONREAD, not MSG_PEEK: that one takes locks which the sender needs.
     // SAFETY: FIONREAD stores one int.
     let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::FIONREAD, &mut available) };
-    result != 0 || available > 0
+    (result == 0).then(|| usize::try_from(available).unwrap_or(0))
 }
 
 /// How to wait for a message that comes soon.
