@@ -59,7 +59,8 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    const fn unsupported(reason: Reason, len: u64) -> Self {
+    /// Nobody answers for these `len` bytes.
+    pub const fn unsupported(reason: Reason, len: u64) -> Self {
         Self {
             target: Target::Unsupported(reason),
             len,

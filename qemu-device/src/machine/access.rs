@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Performs an access where the fabric said it goes: the peer's RAM, a register block, an interrupt.
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
-use super::{Attachment, Machine, Silicon};
+use super::{Machine, Silicon};
 use crate::fabric::{self, Reason, Resolved, Target};
 use crate::vfio_user::irq;
+use crate::vfio_user::memory::{DmaTable, MemoryError};
 
 /// What a read returns where nothing answers: a master abort on PCI reads all ones.
 const UNSUPPORTED_REQUEST: u8 = 0xff;
@@ -38,11 +39,17 @@ impl Machine {
                 Target::RcMsi => part.fill(0),
                 Target::EpRam { address } => {
                     drop(silicon);
-                    self.read_ram(self.ep(), address, part, Reason::NoEpMemory);
+                    let done = self.ep_memory(|ram| ram.read(address, part));
+                    if !self.answered(done, Reason::NoEpMemory) {
+                        part.fill(UNSUPPORTED_REQUEST);
+                    }
                 }
                 Target::RcRam { address } => {
                     drop(silicon);
-                    self.read_ram(self.rc(), address, part, Reason::NoRcMemory);
+                    let done = self.rc_memory(|ram| ram.read(address, part));
+                    if !self.answered(done, Reason::NoRcMemory) {
+                        part.fill(UNSUPPORTED_REQUEST);
+                    }
                 }
             }
         }
@@ -80,30 +87,38 @@ impl Machine {
                 },
                 Target::EpRam { address } => {
                     drop(silicon);
-                    self.write_ram(self.ep(), address, part, Reason::NoEpMemory);
+                    let done = self.ep_memory(|ram| ram.write(address, part));
+                    self.answered(done, Reason::NoEpMemory);
                 }
                 Target::RcRam { address } => {
                     drop(silicon);
-                    self.write_ram(self.rc(), address, part, Reason::NoRcMemory);
+                    let done = self.rc_memory(|ram| ram.write(address, part));
+                    self.answered(done, Reason::NoRcMemory);
                 }
             }
         }
     }
 
-    /// `none` is the reason that is counted when there is no RAM at `address`, or no guest at all.
-    fn read_ram(&self, port: Option<Attachment>, address: u64, data: &mut [u8], none: Reason) {
-        let read = port.map(|port| port.memory.read(address, data));
-        if !matches!(read, Some(Ok(()))) {
-            self.unsupported(self.silicon(), none);
-            data.fill(UNSUPPORTED_REQUEST);
-        }
+    /// Does something with the EP's RAM, if there is an EP.
+    fn ep_memory<T>(&self, act: impl FnOnce(&DmaTable) -> T) -> Option<T> {
+        let ep = self.ep.read().unwrap_or_else(PoisonError::into_inner);
+        ep.as_ref().map(|ep| act(&ep.memory))
     }
 
-    fn write_ram(&self, port: Option<Attachment>, address: u64, data: &[u8], none: Reason) {
-        let written = port.map(|port| port.memory.write(address, data));
-        if !matches!(written, Some(Ok(()))) {
+    /// As [`ep_memory`](Self::ep_memory), on the other side.
+    fn rc_memory<T>(&self, act: impl FnOnce(&DmaTable) -> T) -> Option<T> {
+        let rc = self.rc.read().unwrap_or_else(PoisonError::into_inner);
+        rc.as_ref().map(|rc| act(&rc.attachment.memory))
+    }
+
+    /// Whether RAM answered a request. `none` is the reason that is counted when there is none at the
+    /// address, or no guest at all.
+    fn answered(&self, done: Option<Result<(), MemoryError>>, none: Reason) -> bool {
+        let answered = matches!(done, Some(Ok(())));
+        if !answered {
             self.unsupported(self.silicon(), none);
         }
+        answered
     }
 
     /// Counts a request that nobody answers. A guest can cause them without end, so ever fewer of them

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The endpoint's function as the RC's bus sees it: configuration space and BARs.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::{Machine, Silicon};
-use crate::fabric::{self, Resolved};
+use crate::fabric::{self, Reason, Resolved, Target};
 use crate::rc_face::RcFace;
 use crate::vfio_user::{Device, Errno, RegionInfo, CONFIG_REGION};
 
@@ -15,6 +16,8 @@ pub struct RcPort {
     /// The shape of the function when it was plugged: QEMU freezes it, whatever the EP does later.
     face: RcFace,
     generation: u32,
+    /// Most accesses go where the one before went.
+    last: Cell<Option<Last>>,
 }
 
 impl RcPort {
@@ -24,6 +27,7 @@ impl RcPort {
             machine,
             face,
             generation,
+            last: Cell::new(None),
         }
     }
 
@@ -31,13 +35,62 @@ impl RcPort {
     fn linked(&self) -> bool {
         self.machine.rc_socket.current() == Some(self.generation)
     }
+
+    /// Resolves an access to BAR `bar` of the function, from `offset` on. The silicon itself knows which link
+    /// stands, so no other lock is asked for each posted write.
+    fn through_bar(&self, bar: u8, offset: u64) -> impl Fn(&Silicon, u64, u64) -> Resolved + '_ {
+        move |silicon, done, left| {
+            let at = offset + done;
+            let routes = silicon.routes();
+            if let Some(resolved) = self.last.get().and_then(|last| last.leads(routes, bar, at)) {
+                return resolved;
+            }
+            let (controller, bars) = (&silicon.controller, silicon.ep_face.bars());
+            if controller.link_generation() != Some(self.generation) {
+                return Resolved::unsupported(Reason::LinkDown, left);
+            }
+            let resolved = fabric::from_rc_bar(controller, bars, bar, at, u64::MAX);
+            self.last.set(Some(Last {
+                routes,
+                bar,
+                at,
+                resolved,
+            }));
+            resolved
+        }
+    }
 }
 
-/// Resolves an access of the RC to BAR `bar` of the function, from `offset` on.
-fn through_bar(bar: u8, offset: u64) -> impl Fn(&Silicon, u64, u64) -> Resolved {
-    move |silicon, done, left| {
-        let (controller, bars) = (&silicon.controller, silicon.ep_face.bars());
-        fabric::from_rc_bar(controller, bars, bar, offset + done, left)
+/// Where an access led, and with it all others to that part of the BAR until the routes change.
+#[derive(Clone, Copy)]
+struct Last {
+    routes: u64,
+    bar: u8,
+    at: u64,
+    resolved: Resolved,
+}
+
+impl Last {
+    /// Where one from `at` on leads, if it is known.
+    fn leads(&self, routes: u64, bar: u8, at: u64) -> Option<Resolved> {
+        let Target::EpRam { address } = self.resolved.target else {
+            return None;
+        };
+        if (routes, bar) != (self.routes, self.bar) {
+            return None;
+        }
+        let within = at.checked_sub(self.at)?;
+        let len = self
+            .resolved
+            .len
+            .checked_sub(within)
+            .filter(|len| *len > 0)?;
+        Some(Resolved {
+            target: Target::EpRam {
+                address: address + within,
+            },
+            len,
+        })
     }
 }
 
@@ -51,11 +104,8 @@ impl Device for RcPort {
     }
 
     fn read(&mut self, region: u32, offset: u64, data: &mut [u8]) -> Result<(), Errno> {
-        if !self.linked() {
-            data.fill(0xff);
-            return Ok(());
-        }
         match region {
+            CONFIG_REGION if !self.linked() => data.fill(0xff),
             CONFIG_REGION => self
                 .machine
                 .silicon()
@@ -63,17 +113,15 @@ impl Device for RcPort {
                 .rc_config_read(offset, data),
             bar @ 0..=5 => self
                 .machine
-                .read_through(data, through_bar(bar as u8, offset)),
+                .read_through(data, self.through_bar(bar as u8, offset)),
             _ => return Err(Errno::EINVAL),
         }
         Ok(())
     }
 
     fn write(&mut self, region: u32, offset: u64, data: &[u8]) -> Result<(), Errno> {
-        if !self.linked() {
-            return Ok(());
-        }
         match region {
+            CONFIG_REGION if !self.linked() => {}
             CONFIG_REGION => {
                 let machine = &self.machine;
                 machine.change(machine.silicon(), |silicon, effects| {
@@ -82,7 +130,7 @@ impl Device for RcPort {
             }
             bar @ 0..=5 => self
                 .machine
-                .write_through(data, through_bar(bar as u8, offset)),
+                .write_through(data, self.through_bar(bar as u8, offset)),
             _ => return Err(Errno::EINVAL),
         }
         Ok(())
@@ -99,5 +147,38 @@ impl Device for RcPort {
 
     fn memory_changed(&mut self) {
         self.machine.follow_memory();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_holds_for_that_part_of_the_bar_and_these_routes() {
+        let ram = |address| Target::EpRam { address };
+        let last = Last {
+            routes: 7,
+            bar: 2,
+            at: 0x100,
+            resolved: Resolved {
+                target: ram(0x8000_0100),
+                len: 0x40,
+            },
+        };
+        let known = last.leads(7, 2, 0x13c).unwrap();
+        assert_eq!((known.target, known.len), (ram(0x8000_013c), 4));
+        assert_eq!(last.leads(7, 2, 0x100), Some(last.resolved));
+        for (routes, bar, at) in [(8, 2, 0x100), (7, 0, 0x100), (7, 2, 0xff), (7, 2, 0x140)] {
+            assert_eq!(last.leads(routes, bar, at), None, "{routes} {bar} {at:#x}");
+        }
+        let doorbell = Last {
+            resolved: Resolved {
+                target: Target::EpRegister { offset: 0 },
+                len: 0x40,
+            },
+            ..last
+        };
+        assert_eq!(doorbell.leads(7, 2, 0x100), None);
     }
 }
