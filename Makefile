@@ -42,6 +42,7 @@ bench:
 	$(CARGO) bench --package qemu-device --bench vfio_user
 	$(CARGO) bench --package qemu-device --bench edma
 	ci/bench/pair.sh
+	ci/bench/posted.sh
 	ci/bench/windows.sh
 
 bench-vntb:

@@ -8,7 +8,7 @@
 //! (`/sys/bus/pci/devices/…/resourceN`).
 //! - `read` times each of COUNT reads and prints `read_ns MEDIAN`.
 //! - `write` times COUNT posted writes, then waits for one read behind them, and prints `issued_ns` and
-//!   `drained_ns`, each per write.
+//!   `drained_ns`, each per write; `write64` does so with 64 bits.
 //!
 //! `mmio copy FILE OFFSET SIZE SECONDS`: memcpy of SIZE bytes from RAM to the BAR and back, again and again, and
 //! between two places in RAM. Prints `to_mbs`, `from_mbs` and `ram_mbs`, in MB (10^6 bytes) a second: medians.
@@ -57,7 +57,8 @@ fn copy(bar: &Bar, offset: usize, size: usize, time: Duration) {
 }
 
 fn run() -> Result<(), String> {
-    let usage = "usage: mmio read|write FILE OFFSET COUNT, mmio copy FILE OFFSET SIZE SECONDS, \
+    let usage =
+        "usage: mmio read|write|write64 FILE OFFSET COUNT, mmio copy FILE OFFSET SIZE SECONDS, \
                  mmio peek FILE OFFSET, or mmio poke FILE OFFSET VALUE";
     let arguments: Vec<String> = env::args().skip(1).collect();
     let one = String::from("1");
@@ -96,11 +97,18 @@ fn run() -> Result<(), String> {
             times.sort_unstable();
             println!("read_ns {}", times[count / 2]);
         }
-        "write" => {
-            let value = bar.read32(offset);
+        "write" | "write64" => {
+            let wide = operation == "write64";
+            // The 64 bits that these 32 are half of: a BAR has a multiple of 16 bytes.
+            let place = offset & !7;
+            let (value, both) = (bar.read32(offset), bar.read64(place));
             let start = Instant::now();
             for _ in 0..count {
-                bar.write32(offset, value);
+                if wide {
+                    bar.write64(place, both);
+                } else {
+                    bar.write32(offset, value);
+                }
             }
             let issued = start.elapsed().as_nanos();
             bar.read32(offset);
