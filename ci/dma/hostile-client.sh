@@ -5,7 +5,7 @@
 #
 # function: vntb-dma
 # boot: own
-# timeout: 90
+# timeout: 180
 . "$SUITE/lib.sh"
 . "$SUITE/vntb-lib.sh"
 . "$SUITE/dma-lib.sh"

@@ -5,7 +5,7 @@
 #
 # function: none
 # boot: own
-# timeout: 90
+# timeout: 180
 . "$SUITE/lib.sh"
 
 # as_written SIDE: runs what comes on stdin there, with the name that this EP's controller has.
