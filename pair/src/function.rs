@@ -82,7 +82,7 @@ const VNTB_KEYS: &[Key] = &[
     key("db_bar", "4"),
 ];
 
-/// What the cover letter of the series sets, in the order in which it does.
+/// What the cover letter of the series sets, in the order in which it does; and whom the channels' transfers are told.
 const VNTB_DMA_KEYS: &[Key] = &[
     key("vendorid", "0x1912"),
     key("deviceid", "0x0030"),
@@ -100,6 +100,7 @@ const VNTB_DMA_KEYS: &[Key] = &[
     key("mw1_bar", "2"),
     key("dma_bar", "2"),
     key("db_bar", "4"),
+    key("dma_routing", "remote"),
 ];
 
 /// The NTB by the kernel's own drivers.
@@ -199,7 +200,7 @@ impl fmt::Display for Key {
 pub struct Setting {
     /// Of a [`Key`].
     pub name: String,
-    /// A number, as the kernel takes it.
+    /// A number, or names with commas between them, as the kernel takes it.
     pub value: String,
 }
 
@@ -207,17 +208,21 @@ impl FromStr for Setting {
     type Err = String;
     fn from_str(text: &str) -> Result<Setting, String> {
         let (name, value) = text.split_once('=').ok_or("NAME=VALUE")?;
-        // Every attribute is a number; -1 stands for no BAR.
+        // -1 stands for no BAR.
         let number = match value.strip_prefix("0x") {
             Some(digits) => u64::from_str_radix(digits, 16).is_ok(),
             None => value.parse::<i64>().is_ok(),
         };
-        match number {
+        let is_name =
+            |name: &str| !name.is_empty() && name.bytes().all(|letter| letter.is_ascii_lowercase());
+        match number || value.split(',').all(is_name) {
             true => Ok(Setting {
                 name: name.into(),
                 value: value.into(),
             }),
-            false => Err(format!("`{value}` is no number, such as 16 or 0x100000")),
+            false => Err(format!(
+                "`{value}` is no number, such as 16 or 0x100000, and no name"
+            )),
         }
     }
 }
@@ -252,8 +257,11 @@ mod tests {
             arguments(Function::None, &["vendorid=1"]).unwrap_err(),
             "none has no setting `vendorid`; it has no settings"
         );
-        for bad in ["mw1", "mw1=", "mw1=1M", "mw1=$(reboot)", "mw1=0x"] {
+        for bad in ["mw1", "mw1=", "mw1=1M", "mw1=$(reboot)", "mw1=0x", "mw1=a,"] {
             assert!(arguments(Function::Vntb, &[bad]).is_err(), "{bad}");
         }
+        let routing = "dma_routing=local,remote";
+        let arguments = arguments(Function::VntbDma, &[routing]).unwrap();
+        assert!(arguments.iter().any(|argument| argument == routing));
     }
 }
