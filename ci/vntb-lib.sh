@@ -128,8 +128,14 @@ no_loss() {
     answered() {
         [ "$(echo_replies "$side")" -ge $((before + sent)) ]
     }
-    wait_for 10 "answers to all of $sent pings of $side ($*)" answered
+    (wait_for 10 "answers to all of $sent pings of $side ($*)" answered) || fail "$side: ping $*: $(($(echo_replies "$side") - before)) \
+of $sent answered; dropped since the boot, rx and tx: EP $(dropped ep), RC $(dropped rc)"
     same "answers to $side's pings ($*)" "$sent" $(($(echo_replies "$side") - before))
+}
+
+# dropped SIDE: how many packets its interface has dropped, as when there is no memory for another of 64 KiB.
+dropped() {
+    "$1" "cd /sys/class/net/$INTERFACE/statistics && echo \$(cat rx_dropped tx_dropped)"
 }
 
 # echo_replies SIDE: how many of its pings have been answered since the boot.
