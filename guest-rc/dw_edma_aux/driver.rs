@@ -179,7 +179,7 @@ impl auxiliary::Driver for Driver {
                     });
             let module = kernel::module::this_module::<DriverModule>();
             let engine = Registration::new(parent, module, Edma::new(watch.clone()), lanes)?;
-            watch.attach(engine.engine().clone());
+            Watch::attach(&watch, engine.engine().clone());
 
             let dir = debugfs::Dir::new(parent.name());
             let shown = Channels(engine.engine().clone());

@@ -6,7 +6,7 @@ use kernel::{prelude::*, sync::Arc};
 
 use crate::{
     hardware::Status,
-    lane::{Lane, Run, Transfer, LOOKS},
+    lane::{Lane, Run, Transfer},
     provider::{settle, Config, Driver, Engine, Outcome, Queue, Request},
     watch::{Again, Watch},
 };
@@ -192,14 +192,21 @@ impl Driver for Edma {
 
     fn claim(queue: &mut Channel<'_>) -> Result {
         let lane = queue.state();
-        if lane.run == Run::Gone || lane.hardware.is_none() {
+        if lane.run == Run::Gone {
             return Err(ENXIO);
         }
-        if lane.status() == Status::Gone {
-            return Err(ENXIO);
-        }
-        if !lane.is_stopped() {
-            return Err(EBUSY);
+        // Whoever had the channel before may have gone without a word: this kernel, or the one before.
+        match lane.status() {
+            Status::Gone => return Err(ENXIO),
+            Status::Running => {
+                if let Some(hardware) = &lane.hardware {
+                    hardware.stop();
+                }
+                if !lane.rests() {
+                    return Err(EBUSY);
+                }
+            }
+            _ => {}
         }
         lane.clear();
         lane.destination = None;
@@ -248,11 +255,7 @@ impl Driver for Edma {
         }
         lane.paused = false;
         // It may still be about to stop, and would not hear the doorbell then.
-        for _ in 0..LOOKS {
-            if lane.status() != Status::Running {
-                break;
-            }
-        }
+        lane.rests();
         if lane.is_busy() {
             if let Some(hardware) = &lane.hardware {
                 hardware.ring();

@@ -23,7 +23,7 @@ const MOST_TRANSFERS: u32 = 32;
 const MOST_BYTES: u64 = 1 << 20;
 
 /// How often to look whether a channel is no longer running that is about to stop.
-pub(crate) const LOOKS: u32 = 50;
+const LOOKS: u32 = 50;
 
 /// What the channel is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,6 +194,11 @@ impl Lane {
         hardware.map_or(Status::Gone, |hardware| hardware.status())
     }
 
+    /// Whether a channel that is about to stop comes to rest within a few looks.
+    pub(crate) fn rests(&mut self) -> bool {
+        (0..LOOKS).any(|_| self.status() != Status::Running)
+    }
+
     /// Makes the ring empty and invalid, the channel being at rest.
     pub(crate) fn clear(&mut self) {
         if let Some(hardware) = &self.hardware {
@@ -299,7 +304,7 @@ impl Lane {
     /// Starts a cycle.
     fn go_round(&mut self, transfer: &mut Transfer) -> bool {
         // The end of the ring is reached, which is not to say that it was noticed.
-        if !(0..LOOKS).any(|_| self.status() != Status::Running) {
+        if !self.rests() {
             return false;
         }
         // Elements of before are valid for the cycle.

@@ -65,8 +65,10 @@ impl Watch {
     }
 
     /// There is an engine to look at.
-    pub(crate) fn attach(&self, engine: Arc<Engine<Edma>>) {
-        *self.engine.lock() = Some(engine);
+    pub(crate) fn attach(this: &Arc<Self>, engine: Arc<Engine<Edma>>) {
+        *this.engine.lock() = Some(engine);
+        // Clients may have been quicker, and nobody has heard their messages.
+        Self::arm(this, Again::Soon);
     }
 
     /// There is none any more: nobody looks. Sleeps.
