@@ -2,8 +2,8 @@
 //! Artefacts kept under the user's cache directory, each under a key made of its inputs.
 //!
 //! An artefact is a directory `NAME/KEY`. It is made beside its final place and renamed, under a
-//! lock: two runs never build the same thing twice, and one that is killed leaves nothing that
-//! looks finished.
+//! lock of its own: two runs never build the same thing twice, nor wait for each other when they build
+//! different things, and one that is killed leaves nothing that looks finished.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -203,13 +203,18 @@ impl Cache {
         }
         let shelf = self.dir.join(name);
         fs::create_dir_all(&shelf).with_context(|| format!("cannot create {}", shelf.display()))?;
-        let _lock = lock(&shelf.join("lock"), name, progress)?;
+        let _lock = lock(
+            &shelf.join(format!("{}.lock", key.as_str())),
+            name,
+            progress,
+        )?;
         if let Some(path) = self.find(name, key) {
             return Ok(path);
         }
         remove_abandoned(&shelf)?;
 
         let partial = shelf.join(format!("{}.partial", key.as_str()));
+        remove_if_there(&partial)?;
         let log_path = shelf.join(format!("{}.log", key.as_str()));
         fs::create_dir(&partial).with_context(|| format!("cannot create {}", partial.display()))?;
         let log = File::create(&log_path)
@@ -251,7 +256,7 @@ fn end_of(log: &Path) -> String {
     format!("\nIts log, {}, ends so:{tail}", log.display())
 }
 
-/// Waits for the lock on a name's shelf and says so if it has to.
+/// Waits for the lock on an artefact and says so if it has to.
 fn lock(path: &Path, name: &str, progress: &Progress) -> Result<Flock<File>> {
     let open = || File::create(path).with_context(|| format!("cannot create {}", path.display()));
     let start = Instant::now();
@@ -278,7 +283,16 @@ fn lock(path: &Path, name: &str, progress: &Progress) -> Result<Flock<File>> {
     }
 }
 
-/// Removes what killed builds left. The lock is held, so nobody is at work there.
+fn remove_if_there(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", dir.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes what killed builds left: nobody holds the lock of such a one.
 fn remove_abandoned(shelf: &Path) -> Result<()> {
     for entry in fs::read_dir(shelf).with_context(|| format!("cannot read {}", shelf.display()))? {
         let path = entry?.path();
@@ -286,8 +300,12 @@ fn remove_abandoned(shelf: &Path) -> Result<()> {
             .extension()
             .is_some_and(|extension| extension == "partial")
         {
-            fs::remove_dir_all(&path)
-                .with_context(|| format!("cannot remove {}", path.display()))?;
+            let lock = path.with_extension("lock");
+            let file =
+                File::create(&lock).with_context(|| format!("cannot create {}", lock.display()))?;
+            if let Ok(_lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                remove_if_there(&path)?;
+            }
         }
     }
     Ok(())
@@ -301,7 +319,7 @@ fn remove_unused(shelf: &Path) {
             .ok()
             .and_then(|then| then.elapsed().ok())
             .unwrap_or_default();
-        if age > UNUSED && entry.file_name() != "lock" {
+        if age > UNUSED {
             let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
         }
     }
@@ -428,5 +446,22 @@ mod tests {
             }
         });
         assert_eq!(builds.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn nobody_waits_for_another_artefact_or_takes_it_for_abandoned() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path()).unwrap();
+        let make = |text: &str, build: &dyn Fn(&Path)| {
+            cache.artefact("thing", &key(text), &Progress::hidden(), |shop| {
+                build(shop.dir);
+                Ok(fs::write(shop.dir.join("whole"), "x")?)
+            })
+        };
+        let path = make("a", &|half| {
+            make("b", &|_| {}).unwrap();
+            assert!(half.exists());
+        });
+        assert!(path.unwrap().join("whole").exists());
     }
 }
