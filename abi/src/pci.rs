@@ -70,6 +70,8 @@ pub mod header {
     pub const INTERRUPT_PIN: Field = Field::bits(15, 8);
     /// BAR bits that give type and prefetchability; all zero is 32-bit, not prefetchable.
     pub const BAR_FLAGS: Field = Field::bits(3, 0);
+    /// BAR bit: reads have no side effects and writes may be merged, so it may be mapped write-combining.
+    pub const BAR_PREFETCHABLE: Field = Field::bit(3);
 
     /// Offset of BAR `index` (0 to 5).
     pub const fn bar(index: usize) -> u32 {

@@ -38,8 +38,12 @@ static REGISTERS: &[Register] = &[
         .writable(header::CACHE_LINE.mask()),
     Register::read_only("BAR0", header::bar(spider::REGISTERS_BAR as usize), 0)
         .writable(!(spider::REGISTERS_SIZE - 1)),
-    Register::read_only("BAR2", header::bar(spider::WINDOW_BAR as usize), 0)
-        .writable(!(spider::WINDOW_SIZE - 1)),
+    Register::read_only(
+        "BAR2",
+        header::bar(spider::WINDOW_BAR as usize),
+        header::BAR_PREFETCHABLE.mask(),
+    )
+    .writable(!(spider::WINDOW_SIZE - 1)),
     Register::read_only(
         "SUBSYSTEM",
         header::SUBSYSTEM,
@@ -156,7 +160,7 @@ impl EpFace {
     pub fn bars(&self) -> EpBars {
         let command = self.registers.get(header::COMMAND_STATUS);
         let address = |bar: u8| {
-            let address = self.registers.get(header::bar(bar.into()));
+            let address = self.registers.get(header::bar(bar.into())) & !header::BAR_FLAGS.mask();
             (header::COMMAND_MEMORY.is_set(command) && address != 0).then_some(address.into())
         };
         EpBars {
