@@ -4,7 +4,7 @@
 # The RC itself writes them: the control block and the header are memory of the EP behind its BARs.
 #
 # function: vntb-dma
-# timeout: 180
+# timeout: 400
 . "$SUITE/lib.sh"
 . "$SUITE/vntb-lib.sh"
 . "$SUITE/dma-lib.sh"
