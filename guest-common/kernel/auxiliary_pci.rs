@@ -48,7 +48,8 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps `size` bytes at `offset` of BAR `bar`, which must be memory. Fails with `EINVAL` if they are not all in the BAR.
+    /// Maps `size` bytes at `offset` of BAR `bar`, which must be memory. Fails with `EINVAL` if they are
+    /// not all in the BAR.
     pub(crate) fn new(pdev: &pci::Device<Bound>, bar: u32, offset: u32, size: u32) -> Result<Self> {
         let end = u64::from(offset) + u64::from(size);
         if size == 0 || bar >= kbindings::PCI_STD_NUM_BARS || end > pdev.resource_len(bar)? {

@@ -9,6 +9,8 @@
 //! - `move CHANNEL ADDRESS OFFSET LENGTH SEED [TIMES]`: the same with one piece at OFFSET;
 //! - `again CHANNEL TIMES`: submits the last of these so many times more, each when the one before has
 //!   ended, and waits for it: `ETIMEDOUT` if one does not, `EIO` if one does not move all;
+//! - `cycle CHANNEL ADDRESS LENGTH PERIOD`: moves the first LENGTH bytes of the channel's memory to
+//!   or from ADDRESS, again and again until `terminate`;
 //! - `wait CHANNEL MILLISECONDS`: until all of them have ended: `ETIMEDOUT` if not in time, `EIO` if
 //!   not all bytes were moved;
 //! - `check CHANNEL`: whether the pieces have test data, and what is around them has none:
@@ -113,6 +115,13 @@ impl Control {
                 };
                 slot.start(address, pieces, times)
             }
+            "cycle" => {
+                // SAFETY: As above.
+                let address = unsafe { DeviceAddress::new(command.number()?) };
+                let (length, period) = (command.number()?, command.number()?);
+                command.end()?;
+                slot.go_round(address, length, period)
+            }
             "wait" => {
                 let limit = command.number()?;
                 command.end()?;
@@ -148,7 +157,7 @@ impl Control {
                     "check" => slot.check(),
                     "pause" => slot.channel.pause(),
                     "resume" => slot.channel.resume(),
-                    "terminate" => slot.channel.terminate(),
+                    "terminate" => slot.terminate(),
                     _ => Err(EINVAL),
                 }
             }

@@ -17,6 +17,8 @@
 
 #[path = "dmaengine/channel.rs"]
 mod channel;
+#[path = "dmaengine/cycle.rs"]
+mod cycle;
 #[path = "dmaengine/list.rs"]
 mod list;
 #[path = "dmaengine/transfer.rs"]
@@ -25,6 +27,7 @@ mod transfer;
 #[allow(unused_imports)] // not every module needs everything
 pub(crate) use self::{
     channel::{Candidate, Capabilities, Channel, Config, Descriptor, DeviceAddress},
+    cycle::Cycle,
     list::{Memory, ScatterList},
     transfer::{Outcome, Progress, Transfer},
 };

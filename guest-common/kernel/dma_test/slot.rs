@@ -8,7 +8,7 @@ use kernel::{dma::Coherent, fmt, io::io_project, io::Io, prelude::*, sync::Arc, 
 
 use crate::{
     dmaengine::{
-        Channel, Config, DeviceAddress, Direction, Memory, Outcome, ScatterList, Transfer,
+        Channel, Config, Cycle, DeviceAddress, Direction, Memory, Outcome, ScatterList, Transfer,
     },
     pattern::{self, Random, BACKGROUND},
 };
@@ -113,6 +113,7 @@ pub(super) struct Slot {
     memory: Arc<Memory>,
     pieces: Option<Pieces>,
     transfers: KVVec<Transfer>,
+    cycle: Option<Arc<Cycle>>,
 }
 
 impl Slot {
@@ -129,6 +130,7 @@ impl Slot {
             memory,
             pieces: None,
             transfers: KVVec::new(),
+            cycle: None,
         })
     }
 
@@ -174,6 +176,33 @@ impl Slot {
         self.transfers.push(transfer.clone(), GFP_KERNEL)?;
         self.channel.issue_pending();
         Ok(transfer)
+    }
+
+    /// Starts a transfer that never ends, of what the memory has.
+    pub(super) fn go_round(
+        &mut self,
+        address: DeviceAddress,
+        length: usize,
+        period: usize,
+    ) -> Result {
+        if !self.rests() {
+            return Err(EBUSY);
+        }
+        self.channel
+            .configure(self.direction, &Config { address, width: 4 })?;
+        let cycle = self
+            .channel
+            .start_cycle(&self.memory, length, period, self.direction)?;
+        self.cycle = Some(cycle);
+        self.channel.issue_pending();
+        Ok(())
+    }
+
+    /// Ends whatever the channel does.
+    pub(super) fn terminate(&mut self) -> Result {
+        self.channel.terminate()?;
+        self.cycle = None;
+        Ok(())
     }
 
     /// Whether all transfers have ended.
@@ -240,6 +269,9 @@ impl Slot {
             self.transfers.iter().filter(ended).count(),
             self.transfers.len()
         )?;
+        if let Some(cycle) = &self.cycle {
+            write!(f, " periods={}", cycle.periods())?;
+        }
         if let Some(transfer) = self.transfers.iter().find(|transfer| !ended(transfer)) {
             write!(f, " now={:?}", self.channel.progress(transfer))?;
         }

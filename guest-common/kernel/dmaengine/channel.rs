@@ -14,7 +14,7 @@ use kernel::{
 
 use super::{
     transfer::{Progress, State, Transfer},
-    Direction, Memory, Outcome, ScatterList,
+    Cycle, Direction, Memory, Outcome, ScatterList,
 };
 use crate::bindings;
 
@@ -108,10 +108,12 @@ pub(crate) struct Config {
 /// # Invariants
 ///
 /// - `chan` was requested for this value, and is released by its `drop` only.
-/// - `in_flight` has the state of each transfer that was submitted, neither ended nor terminated.
+/// - `in_flight` has the state of each transfer that was submitted, neither ended nor terminated, and
+///   `cycle` that of the one that never ends.
 pub(crate) struct Channel {
     chan: NonNull<bindings::dma_chan>,
     in_flight: KVec<Arc<State>>,
+    pub(super) cycle: Option<Arc<Cycle>>,
 }
 
 // SAFETY: A channel belongs to no thread.
@@ -163,6 +165,7 @@ impl Channel {
         Ok(Self {
             chan: NonNull::new(chan).ok_or(ENODEV)?,
             in_flight: KVec::new(),
+            cycle: None,
         })
     }
 
@@ -288,6 +291,7 @@ impl Channel {
     pub(crate) fn terminate(&mut self) -> Result {
         // SAFETY: The channel is ours, and no callback of ours comes here.
         to_result(unsafe { bindings::rust_helper_dmaengine_terminate_sync(self.as_raw()) })?;
+        self.cycle = None;
         for state in self.in_flight.drain_all() {
             if state.outcome().is_none() {
                 state.finish(Outcome::Terminated, 0);
@@ -320,6 +324,7 @@ impl Drop for Channel {
             for state in self.in_flight.drain_all() {
                 mem::forget(state);
             }
+            mem::forget(self.cycle.take());
         }
     }
 }

@@ -28,6 +28,14 @@ rust_helper_dmaengine_prep_slave_sg(struct dma_chan *chan, struct scatterlist *s
 	return dmaengine_prep_slave_sg(chan, sgl, sg_len, dir, flags);
 }
 
+struct dma_async_tx_descriptor *
+rust_helper_dmaengine_prep_dma_cyclic(struct dma_chan *chan, dma_addr_t address, size_t length,
+				      size_t period, enum dma_transfer_direction dir,
+				      unsigned long flags)
+{
+	return dmaengine_prep_dma_cyclic(chan, address, length, period, dir, flags);
+}
+
 dma_cookie_t rust_helper_dmaengine_submit(struct dma_async_tx_descriptor *desc)
 {
 	return dmaengine_submit(desc);
