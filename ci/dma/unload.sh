@@ -11,11 +11,12 @@
 . "$SUITE/dma-lib.sh"
 . "$SUITE/dma/delegated.inc"
 
-# busy: minutes of transfers on each channel, and they run.
+# busy: seconds of transfers on each channel, and they run. Large ones of one piece, which take longer to move than to
+# submit: else the first channel has ended before the last begins.
 busy() {
     local channel starts=()
     for channel in "${CHANNELS[@]}"; do
-        starts+=("start $channel $((TARGET[channel] + 1)) 338 2500 $channel 3000")
+        starts+=("move $channel $((TARGET[channel] + 1)) 0 $((MEMORY - 4096)) $channel 3000")
     done
     each rc "${starts[@]}"
     for channel in "${CHANNELS[@]}"; do wait_for 10 "transfers of channel $channel" running "$channel"; done
