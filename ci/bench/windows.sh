@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-if [ "${1-}" != --inside ]; then
+if [ $# -eq 0 ]; then
     cargo build --quiet --release -p pair -p qemu-device -p qemu-plugin
     figures=$(mktemp -d)
     trap 'rm -rf "$figures"' EXIT
