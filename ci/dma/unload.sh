@@ -3,8 +3,12 @@
 # Modules of either side go while all exported channels are busy, in whatever order one may think of; what cannot go says
 # so, the rest goes and leaves nothing behind, and what comes back works.
 #
+# In the soak tier until its load is one that lasts: on a machine with nothing else to do the first channel has ended
+# before the last begins.
+#
 # function: vntb-dma
 # boot: own
+# tier: soak
 # timeout: 400
 . "$SUITE/lib.sh"
 . "$SUITE/vntb-lib.sh"
