@@ -13,14 +13,7 @@ route default
 drive
 same 'rd_int_mask of the four channels' 0x0 "$(masked)"
 
-for channel in "${CHANNELS[@]}"; do
-    delivers "$channel" $((channel + 1))
-done
-on_ep=$(interrupts ep dw-edma-core)
-on_rc=$(interrupts rc dw_edma_aux)
-for channel in "${CHANNELS[@]}"; do
-    delivers "$channel" $((channel + 5))
-done
+each_delivers_twice
 [ "$(interrupts ep dw-edma-core)" -ge $((on_ep + 4)) ] || fail "the EP was not interrupted for each"
 same "interrupts of the RC's channels" $((on_rc + 4)) "$(interrupts rc dw_edma_aux)"
 same 'what the EP left of rd_int_status' 0x0 "$(read_engine int_status)"

@@ -13,13 +13,6 @@ same 'dma_routing' remote "$(ep cat $ROUTING)"
 drive
 same 'rd_int_mask of the four channels' 0xf000f "$(masked)"
 
-for channel in "${CHANNELS[@]}"; do
-    delivers "$channel" $((channel + 1))
-done
-on_ep=$(interrupts ep dw-edma-core)
-on_rc=$(interrupts rc dw_edma_aux)
-for channel in "${CHANNELS[@]}"; do
-    delivers "$channel" $((channel + 5))
-done
+each_delivers_twice
 same "interrupts of the EP's eDMA" "$on_ep" "$(interrupts ep dw-edma-core)"
 same "interrupts of the RC's channels" $((on_rc + 4)) "$(interrupts rc dw_edma_aux)"

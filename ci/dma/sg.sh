@@ -8,15 +8,7 @@
 # timeout: 180
 . "$SUITE/lib.sh"
 . "$SUITE/dma/delegated.inc"
+. "$SUITE/scatter.inc"
 
 set_up
-seed=1
-for pieces in 1 2 169 170 338 339 1000; do
-    for channel in 0 3; do
-        echo "=== channel $channel, $pieces pieces"
-        # As much as there is room for, somewhere in a page; then less than what an element is itself.
-        moves $channel $((4096 * seed + 2049)) $pieces $((900000 * 2 / (pieces + 1))) $seed
-        moves $channel $((8192 * seed + 4095)) $pieces 23 $((seed + 100))
-        seed=$((seed + 1))
-    done
-done
+scatter 0 3
