@@ -3,28 +3,13 @@
 # Modules of either side go while all exported channels are busy, in whatever order one may think of; what cannot go says
 # so, the rest goes and leaves nothing behind, and what comes back works.
 #
-# In the soak tier until its load is one that lasts: on a machine with nothing else to do the first channel has ended
-# before the last begins.
-#
 # function: vntb-dma
 # boot: own
-# tier: soak
 # timeout: 400
 . "$SUITE/lib.sh"
 . "$SUITE/vntb-lib.sh"
 . "$SUITE/dma-lib.sh"
 . "$SUITE/dma/delegated.inc"
-
-# busy: seconds of transfers on each channel, and they run. Large ones of one piece, which take longer to move than to
-# submit: else the first channel has ended before the last begins.
-busy() {
-    local channel starts=()
-    for channel in "${CHANNELS[@]}"; do
-        starts+=("move $channel $((TARGET[channel] + 1)) 0 $((MEMORY - 4096)) $channel 3000")
-    done
-    each rc "${starts[@]}"
-    for channel in "${CHANNELS[@]}"; do wait_for 10 "transfers of channel $channel" running "$channel"; done
-}
 
 # every_channel_moves: each of them, after whatever happened.
 every_channel_moves() {
