@@ -30,7 +30,7 @@ pub enum KernelVariant {
 
 impl KernelVariant {
     /// All of them.
-    const ALL: [KernelVariant; 3] = [Self::Plain, Self::Gdb, Self::Debug];
+    pub const ALL: [KernelVariant; 3] = [Self::Plain, Self::Gdb, Self::Debug];
 
     /// The variant of that name: `plain`, `gdb` or `debug`.
     pub fn named(name: &str) -> Option<Self> {
@@ -64,7 +64,7 @@ impl KernelVariant {
     }
 
     /// What it is called where one is chosen.
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             KernelVariant::Plain => "plain",
             KernelVariant::Gdb => "gdb",

@@ -8,7 +8,9 @@ use crate::run;
 use crate::side::{Side, Sides};
 use crate::status::Failure;
 use crate::suite;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use images::KernelVariant;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -110,17 +112,6 @@ pub struct GuestCli {
     pub args: GuestArgs,
 }
 
-/// Which build of the project's own kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Variant {
-    /// Without debug information.
-    Plain,
-    /// With debug information and gdb's scripts.
-    Gdb,
-    /// With the kernel's own checkers: KASAN, lockdep, kmemleak, DMA-API debug. Slow.
-    Debug,
-}
-
 /// What `run` and `test` boot.
 #[derive(Debug, Args)]
 pub struct BootArgs {
@@ -148,8 +139,8 @@ pub struct BootArgs {
     #[arg(long, value_name = "PATH", env = "SPIDER_PAIR_RC_KERNEL")]
     pub rc_kernel: Option<PathBuf>,
     /// Which build of the project's own kernel.
-    #[arg(long, value_enum, default_value = "plain", env = "KERNEL_VARIANT")]
-    pub kernel_variant: Variant,
+    #[arg(long, value_parser = kernel_variant(), default_value = "plain", env = "KERNEL_VARIANT")]
+    pub kernel_variant: KernelVariant,
     /// A directory copied over a guest's root (may be repeated).
     #[arg(long, value_name = "ep:DIR|rc:DIR", value_parser = overlay, env = "SPIDER_PAIR_OVERLAY",
           value_delimiter = ',')]
@@ -345,11 +336,7 @@ impl BootArgs {
             settings: self.settings.clone(),
             net: self.net,
             kernel: Sides::from_fn(|side| own(side).0.clone().or(self.kernel.clone())),
-            kernel_variant: match self.kernel_variant {
-                Variant::Plain => images::KernelVariant::Plain,
-                Variant::Gdb => images::KernelVariant::Gdb,
-                Variant::Debug => images::KernelVariant::Debug,
-            },
+            kernel_variant: self.kernel_variant,
             overlay: Sides::from_fn(|side| {
                 let of_side = self.overlay.iter().filter(|(of, _)| *of == side);
                 of_side.map(|(_, dir)| dir.clone()).collect()
@@ -373,6 +360,21 @@ impl BootArgs {
             runs: self.place.runs(),
         })
     }
+}
+
+/// The kernels that there are, each with what it is.
+fn kernel_variant() -> impl TypedValueParser<Value = KernelVariant> {
+    let values = KernelVariant::ALL.map(|variant| {
+        PossibleValue::new(variant.name()).help(match variant {
+            KernelVariant::Plain => "Without debug information",
+            KernelVariant::Gdb => "With debug information and gdb's scripts",
+            KernelVariant::Debug => {
+                "With the kernel's own checkers: KASAN, lockdep, kmemleak, DMA-API debug. Slow"
+            }
+        })
+    });
+    PossibleValuesParser::new(values)
+        .try_map(|name| KernelVariant::named(&name).ok_or("no such kernel"))
 }
 
 /// Seconds, as `timeout(1)` takes them, or a time with units.
