@@ -1,33 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the driver of an auxiliary device uses of the PCI function that carries it: parts of BARs, and
-//! interrupt vectors. They stay the function's: its own driver has requested the BARs and allocated the
-//! vectors, and gives neither back before the auxiliary device is gone.
+//! What the driver of an auxiliary device uses of the PCI function that carries it, beside vectors
+//! (`pci_vector.rs`): parts of BARs, and what the messages are that raise its interrupts. They stay the
+//! function's: its own driver has requested the BARs and allocated the vectors, and gives neither back
+//! before the auxiliary device is gone.
 //!
 //! C headers: [`include/linux/pci.h`](srctree/include/linux/pci.h),
 //! [`include/linux/msi.h`](srctree/include/linux/msi.h)
 //!
-//! A module mounts this file as `mod auxiliary_pci`, and `bindings.rs` with the helpers `msi` as
-//! `mod bindings`.
+//! A module mounts this file as `mod auxiliary_pci`, `pci_vector.rs` as `mod pci_vector`, and
+//! `bindings.rs` with the helpers `msi` as `mod bindings`.
 
-use core::ptr;
+use kernel::{bindings as kbindings, device::Bound, pci, prelude::*};
 
-use kernel::{
-    bindings as kbindings,
-    device::{Bound, DeviceContext},
-    error::to_result,
-    pci,
-    prelude::*,
-    sync::Arc,
-};
-
-use crate::bindings;
-
-/// The `struct pci_dev` behind a device, which `pci::Device` keeps to itself.
-fn raw<Ctx: DeviceContext>(pdev: &pci::Device<Ctx>) -> *mut kbindings::pci_dev {
-    // CAST: `pci::Device` is a `#[repr(transparent)]` wrapper of `struct pci_dev`.
-    ptr::from_ref(pdev).cast_mut().cast()
-}
+use crate::{bindings, pci_vector::raw};
 
 /// A mapped part of a BAR. An access out of bounds reads all ones, and writes nothing.
 ///
@@ -116,12 +102,6 @@ impl Drop for Mapping {
     }
 }
 
-/// What happens when a vector fires.
-pub(crate) trait Handler: Send + Sync + 'static {
-    /// The vector has fired that was requested with this number. Runs in hard interrupt context.
-    fn interrupt(&self, number: u32);
-}
-
 /// What a device writes to raise an interrupt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
@@ -129,76 +109,6 @@ pub(crate) struct Message {
     pub(crate) address: u64,
     /// What.
     pub(crate) data: u32,
-}
-
-struct Cookie<H> {
-    number: u32,
-    handler: Arc<H>,
-}
-
-impl<H: Handler> Cookie<H> {
-    extern "C" fn interrupt(_irq: c_int, cookie: *mut c_void) -> kbindings::irqreturn_t {
-        // SAFETY: The handler was requested with a cookie that outlives it.
-        let this = unsafe { &*cookie.cast_const().cast::<Self>() };
-        this.handler.interrupt(this.number);
-        kbindings::irqreturn::IRQ_HANDLED
-    }
-}
-
-/// A vector with a handler of ours. Dropped, the handler does not run any more.
-///
-/// # Invariants
-///
-/// `irq` has our handler, with `cookie`.
-pub(crate) struct Vector<H: Handler> {
-    irq: c_uint,
-    cookie: KBox<Cookie<H>>,
-}
-
-impl<H: Handler> Vector<H> {
-    /// Has `handler` hear vector `index` of the function, as `number`. `name` is what
-    /// `/proc/interrupts` calls it.
-    ///
-    /// Fails with `EINVAL` if the function has no such vector, and with `EBUSY` if somebody has it.
-    pub(crate) fn request(
-        pdev: &pci::Device<Bound>,
-        index: u32,
-        handler: Arc<H>,
-        number: u32,
-        name: &'static CStr,
-    ) -> Result<Self> {
-        // SAFETY: The device is valid.
-        let irq = unsafe { kbindings::pci_irq_vector(raw(pdev), index) };
-        let irq = c_uint::try_from(irq)?;
-        let cookie = KBox::new(Cookie { number, handler }, GFP_KERNEL)?;
-        // SAFETY: The interrupt is the device's. The cookie does not move and is freed after
-        // `free_irq`, which waits for the handler.
-        to_result(unsafe {
-            kbindings::request_threaded_irq(
-                irq,
-                Some(Cookie::<H>::interrupt),
-                None,
-                0,
-                name.as_char_ptr(),
-                ptr::from_ref(&*cookie).cast_mut().cast(),
-            )
-        })?;
-        // INVARIANT: Just requested.
-        Ok(Self { irq, cookie })
-    }
-
-    /// The interrupt's number.
-    pub(crate) fn irq(&self) -> u32 {
-        self.irq
-    }
-}
-
-impl<H: Handler> Drop for Vector<H> {
-    fn drop(&mut self) {
-        let cookie = ptr::from_ref(&*self.cookie).cast_mut().cast();
-        // SAFETY: By the type invariant; this waits for a handler that runs.
-        unsafe { kbindings::free_irq(self.irq, cookie) };
-    }
 }
 
 /// What a device writes to raise interrupt `irq`; `None` if that is no message.

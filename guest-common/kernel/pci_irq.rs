@@ -5,8 +5,8 @@
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 //!
 //! Everything here is counted and not borrowed, so a driver keeps it where it likes.
-
-use core::ptr;
+//!
+//! A module mounts this file as `mod pci_irq`, and `pci_vector.rs` as `mod pci_vector`.
 
 use kernel::{
     bindings,
@@ -17,11 +17,7 @@ use kernel::{
     sync::{aref::ARef, Arc},
 };
 
-/// What happens when a vector fires.
-pub(crate) trait Handler: Send + Sync + 'static {
-    /// Vector `vector` has fired. Runs in hard interrupt context.
-    fn interrupt(&self, vector: u32);
-}
+use crate::pci_vector::{raw, Handler, Vector};
 
 /// Vectors of a device; dropped, they are freed.
 ///
@@ -73,36 +69,15 @@ impl Vectors {
         used: u32,
         name: &'static CStr,
     ) -> Result<Listening<H>> {
-        let mut this = Listening {
-            requested: KVec::new(),
-            vectors: self,
-        };
-        for vector in 0..used.min(this.vectors.count) {
-            this.requested.reserve(1, GFP_KERNEL)?;
-            // SAFETY: The device is valid and has that vector.
-            let irq = unsafe { bindings::pci_irq_vector(raw(&this.vectors.pdev), vector) };
-            let irq = c_uint::try_from(irq)?;
-            let cookie = Cookie {
-                vector,
-                irq,
-                handler: handler.clone(),
-            };
-            let cookie = KBox::new(cookie, GFP_KERNEL)?;
-            // SAFETY: The interrupt is the device's. The cookie does not move and is freed after
-            // `free_irq`, which waits for the handler.
-            to_result(unsafe {
-                bindings::request_threaded_irq(
-                    irq,
-                    Some(Cookie::<H>::interrupt),
-                    None,
-                    0,
-                    name.as_char_ptr(),
-                    ptr::from_ref(&*cookie).cast_mut().cast(),
-                )
-            })?;
-            this.requested.push(cookie, GFP_KERNEL)?;
+        let mut requested = KVec::new();
+        for vector in 0..used.min(self.count) {
+            let vector = Vector::request(&self.pdev, vector, handler.clone(), vector, name)?;
+            requested.push(vector, GFP_KERNEL)?;
         }
-        Ok(this)
+        Ok(Listening {
+            _requested: requested,
+            _vectors: self,
+        })
     }
 }
 
@@ -113,43 +88,8 @@ impl Drop for Vectors {
     }
 }
 
-/// The `struct pci_dev` behind a device, which `pci::Device` keeps to itself.
-fn raw<Ctx: kernel::device::DeviceContext>(pdev: &pci::Device<Ctx>) -> *mut bindings::pci_dev {
-    // CAST: `pci::Device` is a `#[repr(transparent)]` wrapper of `struct pci_dev`.
-    ptr::from_ref(pdev).cast_mut().cast()
-}
-
-struct Cookie<H> {
-    vector: u32,
-    irq: c_uint,
-    handler: Arc<H>,
-}
-
-impl<H: Handler> Cookie<H> {
-    extern "C" fn interrupt(_irq: c_int, cookie: *mut c_void) -> bindings::irqreturn_t {
-        // SAFETY: `listen` registered the handler with a cookie that outlives it.
-        let this = unsafe { &*cookie.cast_const().cast::<Self>() };
-        this.handler.interrupt(this.vector);
-        bindings::irqreturn::IRQ_HANDLED
-    }
-}
-
-/// Vectors with a handler. Dropped, no handler runs any more, and the vectors are freed.
-///
-/// # Invariants
-///
-/// Each cookie's interrupt has our handler, with that cookie.
+/// Vectors with a handler. Dropped, no handler runs any more, and then the vectors are freed.
 pub(crate) struct Listening<H: Handler> {
-    requested: KVec<KBox<Cookie<H>>>,
-    vectors: Vectors,
-}
-
-impl<H: Handler> Drop for Listening<H> {
-    fn drop(&mut self) {
-        for cookie in &self.requested {
-            let dev_id = ptr::from_ref(&**cookie).cast_mut().cast();
-            // SAFETY: By the type invariant; this waits for a handler that runs.
-            unsafe { bindings::free_irq(cookie.irq, dev_id) };
-        }
-    }
+    _requested: KVec<Vector<H>>,
+    _vectors: Vectors,
 }

@@ -46,6 +46,8 @@ mod engine;
 mod field;
 mod hardware;
 mod lane;
+#[path = "../../guest-common/kernel/pci_vector.rs"]
+mod pci_vector;
 #[path = "../../guest-common/kernel/dmaengine/provider.rs"]
 mod provider;
 #[allow(dead_code, unreachable_pub)] // as above
@@ -56,11 +58,12 @@ mod watch;
 #[path = "../../guest-common/kernel/work.rs"]
 mod work;
 
-use auxiliary_pci::{Mapping, Vector};
+use auxiliary_pci::Mapping;
 use dma_offer::Offer;
 use engine::Edma;
 use hardware::{Hardware, Registers};
 use lane::Lane;
+use pci_vector::Vector;
 use provider::Registration;
 use vntb::{child, header::Header, window::Window};
 use watch::Watch;

@@ -11,8 +11,8 @@ use kernel::{
 };
 
 use crate::{
-    auxiliary_pci::Handler,
     engine::{self, Edma},
+    pci_vector::Handler,
     provider::Engine,
     work,
 };

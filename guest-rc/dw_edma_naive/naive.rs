@@ -37,6 +37,9 @@ mod edma;
 #[allow(dead_code, unreachable_pub)] // as above
 #[path = "../../abi/src/field.rs"]
 mod field;
+#[allow(dead_code)] // serves others as well
+#[path = "../../guest-common/kernel/pci_vector.rs"]
+mod pci_vector;
 #[allow(dead_code, unreachable_pub)] // as above
 #[path = "../../abi/src/vntb.rs"]
 mod vntb;

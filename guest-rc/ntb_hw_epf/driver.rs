@@ -49,6 +49,8 @@ mod pci_enabled;
 mod pci_id;
 #[path = "../../guest-common/kernel/pci_irq.rs"]
 mod pci_irq;
+#[path = "../../guest-common/kernel/pci_vector.rs"]
+mod pci_vector;
 mod peer;
 mod registers;
 #[allow(dead_code, unreachable_pub)] // the crate `abi` serves others as well

@@ -17,7 +17,7 @@ use crate::{
     display::Core,
     map::Map,
     ntb::{self, Bits, MwAlign, Port},
-    pci_irq,
+    pci_vector,
     peer::{self, Export},
     registers::Registers,
     vntb::{
@@ -327,7 +327,7 @@ impl Drop for Offers {
     }
 }
 
-impl pci_irq::Handler for Endpoint {
+impl pci_vector::Handler for Endpoint {
     fn interrupt(&self, vector: u32) {
         match vector.checked_sub(irq::FIRST_DOORBELL) {
             Some(bit) => {
