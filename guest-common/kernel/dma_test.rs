@@ -7,8 +7,9 @@
 //!   LONGEST bytes, between pieces here that lie about and ADDRESS there, where they follow each
 //!   other; and submits the same so many TIMES. What is to be sent is test data;
 //! - `move CHANNEL ADDRESS OFFSET LENGTH SEED [TIMES]`: the same with one piece at OFFSET;
-//! - `again CHANNEL TIMES`: submits the last of these so many times more, each when the one before has
-//!   ended, and waits for it: `ETIMEDOUT` if one does not, `EIO` if one does not move all;
+//! - `again CHANNEL TIMES [DEPTH]`: submits the last of these so many times more, DEPTH (1) together
+//!   when those before have ended, and waits for them: `ETIMEDOUT` if one does not end, `EIO` if one
+//!   does not move all. How many nanoseconds it all took is in the channel's line then;
 //! - `cycle CHANNEL ADDRESS LENGTH PERIOD`: moves the first LENGTH bytes of the channel's memory to
 //!   or from ADDRESS, again and again until `terminate`;
 //! - `wait CHANNEL MILLISECONDS`: until all of them have ended: `ETIMEDOUT` if not in time, `EIO` if
@@ -24,7 +25,11 @@
 //! Stands on `dmaengine.rs`, `command.rs`, `content.rs` and `pattern.rs`.
 
 use kernel::{
-    debugfs, fmt, new_mutex, prelude::*, sync::Mutex, time::Msecs, uaccess::UserSliceReader,
+    debugfs, fmt, new_mutex,
+    prelude::*,
+    sync::Mutex,
+    time::{Instant, Monotonic, Msecs},
+    uaccess::UserSliceReader,
 };
 
 use crate::{
@@ -131,14 +136,26 @@ impl Control {
                 slot::wait(&transfers, limit)
             }
             "again" => {
-                let times: usize = command.number()?;
+                let mut times: usize = command.number()?;
+                let depth: usize = command.optional()?.unwrap_or(1);
                 command.end()?;
-                drop(slots);
-                for _ in 0..times {
-                    // As above, in between.
-                    let transfer = self.slots.lock().get_mut(index).ok_or(ENXIO)?.again()?;
-                    slot::wait(&[transfer], PATIENCE)?;
+                if depth == 0 {
+                    return Err(EINVAL);
                 }
+                drop(slots);
+                let begun = Instant::<Monotonic>::now();
+                while times > 0 {
+                    let together = times.min(depth);
+                    times -= together;
+                    // As above, in between.
+                    let mut slots = self.slots.lock();
+                    let transfers = slots.get_mut(index).ok_or(ENXIO)?.again(together)?;
+                    drop(slots);
+                    slot::wait(&transfers, PATIENCE)?;
+                }
+                let took = begun.elapsed();
+                let mut slots = self.slots.lock();
+                slots.get_mut(index).ok_or(ENXIO)?.took = Some(took);
                 Ok(())
             }
             "raw" => {

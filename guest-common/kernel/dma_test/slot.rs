@@ -4,7 +4,15 @@
 
 use core::ops::Range;
 
-use kernel::{dma::Coherent, fmt, io::io_project, io::Io, prelude::*, sync::Arc, time::Msecs};
+use kernel::{
+    dma::Coherent,
+    fmt,
+    io::io_project,
+    io::Io,
+    prelude::*,
+    sync::Arc,
+    time::{Delta, Msecs},
+};
 
 use crate::{
     dmaengine::{
@@ -114,6 +122,8 @@ pub(super) struct Slot {
     pieces: Option<Pieces>,
     transfers: KVVec<Transfer>,
     cycle: Option<Arc<Cycle>>,
+    /// How long the last run of `again` took.
+    pub(super) took: Option<Delta>,
 }
 
 impl Slot {
@@ -131,6 +141,7 @@ impl Slot {
             pieces: None,
             transfers: KVVec::new(),
             cycle: None,
+            took: None,
         })
     }
 
@@ -147,6 +158,24 @@ impl Slot {
         self.transfers.clear();
         self.channel
             .configure(self.direction, &Config { address, width: 4 })?;
+        self.pieces = Some(pieces);
+        self.submit(times)
+    }
+
+    /// Starts the last transfer once more, `times` over; fails with `ENOENT` if there was none, and
+    /// with `EBUSY` if one has not ended.
+    pub(super) fn again(&mut self, times: usize) -> Result<KVVec<Transfer>> {
+        if !self.rests() {
+            return Err(EBUSY);
+        }
+        self.transfers.clear();
+        self.submit(times)?;
+        self.transfers()
+    }
+
+    /// Starts the transfer, `times` over.
+    fn submit(&mut self, times: usize) -> Result {
+        let pieces = self.pieces.as_ref().ok_or(ENOENT)?;
         let mut list = ScatterList::new(self.memory.clone(), &pieces.pieces)?;
         for _ in 0..times {
             let transfer = self
@@ -155,27 +184,8 @@ impl Slot {
                 .submit(None)?;
             self.transfers.push(transfer, GFP_KERNEL)?;
         }
-        self.pieces = Some(pieces);
         self.channel.issue_pending();
         Ok(())
-    }
-
-    /// Starts the last transfer once more; fails with `ENOENT` if there was none, and with `EBUSY` if
-    /// one has not ended.
-    pub(super) fn again(&mut self) -> Result<Transfer> {
-        let pieces = self.pieces.as_ref().ok_or(ENOENT)?;
-        if !self.rests() {
-            return Err(EBUSY);
-        }
-        self.transfers.clear();
-        let mut list = ScatterList::new(self.memory.clone(), &pieces.pieces)?;
-        let transfer = self
-            .channel
-            .prepare(&mut list, self.direction)?
-            .submit(None)?;
-        self.transfers.push(transfer.clone(), GFP_KERNEL)?;
-        self.channel.issue_pending();
-        Ok(transfer)
     }
 
     /// Starts a transfer that never ends, of what the memory has.
@@ -277,6 +287,9 @@ impl Slot {
         }
         if let Some(outcome) = self.transfers.iter().filter_map(Transfer::outcome).last() {
             write!(f, " last={outcome:?}")?;
+        }
+        if let Some(took) = self.took {
+            write!(f, " took={}", took.as_nanos())?;
         }
         Ok(())
     }
