@@ -11,16 +11,15 @@
 set_up
 offset() { echo $((4096 * $1 + 2 * $1 + 1)); }
 
-# begin CHANNEL…: all of them are at work, or have been paused in the midst of it until the last one was; ./before has what
-# each was doing then. A test that is slow to give a channel work may find that another has ended.
+# begin CHANNEL…: has all of them begin what was queued for them; ./before has what each did when the last one had.
 begin() {
-    local channel start= go=
+    local channel queued=() go=
     for channel; do
-        start+="echo start $channel $((TARGET[channel] + $(offset "$channel"))) 339 2500 $(($# * 10 + channel)) 300 >${CONTROL[rc]}; "
-        start+="echo pause $channel >${CONTROL[rc]} || true; "
-        go+="echo resume $channel >${CONTROL[rc]} || true; "
+        queued+=("queue $channel $((TARGET[channel] + $(offset "$channel"))) 339 2500 $(($# * 10 + channel)) 300")
+        go+="echo issue $channel >${CONTROL[rc]}; "
     done
-    rc "set -e; $start $go cat ${CONTROL[rc]}" 2>/dev/null | tee before
+    each rc "${queued[@]}"
+    rc "set -e; $go cat ${CONTROL[rc]}" | tee before
 }
 
 for count in 1 2 4; do

@@ -7,11 +7,13 @@
 //!   LONGEST bytes, between pieces here that lie about and ADDRESS there, where they follow each
 //!   other; and submits the same so many TIMES. What is to be sent is test data;
 //! - `move CHANNEL ADDRESS OFFSET LENGTH SEED [TIMES]`: the same with one piece at OFFSET;
+//! - `queue …`: as `start`, but nothing begins before `issue CHANNEL`;
 //! - `again CHANNEL TIMES [DEPTH]`: submits the last of these so many times more, DEPTH (1) together
 //!   when those before have ended, and waits for them: `ETIMEDOUT` if one does not end, `EIO` if one
 //!   does not move all. How many nanoseconds it all took is in the channel's line then;
-//! - `cycle CHANNEL ADDRESS LENGTH PERIOD`: moves the first LENGTH bytes of the channel's memory to
-//!   or from ADDRESS, again and again until `terminate`;
+//! - `cycle CHANNEL ADDRESS LENGTH PERIOD [TOLD]`: moves the first LENGTH bytes of the channel's memory
+//!   to or from ADDRESS, again and again until `terminate`; the engine tells of each PERIOD, unless
+//!   TOLD is 0;
 //! - `wait CHANNEL MILLISECONDS`: until all of them have ended: `ETIMEDOUT` if not in time, `EIO` if
 //!   not all bytes were moved;
 //! - `check CHANNEL`: whether the pieces have test data, and what is around them has none:
@@ -106,7 +108,7 @@ impl Control {
         let mut slots = self.slots.lock();
         let slot = slots.get_mut(index).ok_or(ENXIO)?;
         match verb {
-            "start" | "move" => {
+            "start" | "move" | "queue" => {
                 // SAFETY: The remote side of these engines is the PCI bus or the other board. There
                 // is nothing of this board's behind it but BARs, which it does not reach.
                 let address = unsafe { DeviceAddress::new(command.number()?) };
@@ -115,17 +117,22 @@ impl Control {
                 let times: usize = command.optional()?.unwrap_or(1);
                 command.end()?;
                 let pieces = match verb {
-                    "start" => Pieces::new(first, second, seed)?,
-                    _ => Pieces::one(first, second, seed)?,
+                    "move" => Pieces::one(first, second, seed)?,
+                    _ => Pieces::new(first, second, seed)?,
                 };
-                slot.start(address, pieces, times)
+                slot.queue(address, pieces, times)?;
+                if verb != "queue" {
+                    slot.channel.issue_pending();
+                }
+                Ok(())
             }
             "cycle" => {
                 // SAFETY: As above.
                 let address = unsafe { DeviceAddress::new(command.number()?) };
                 let (length, period) = (command.number()?, command.number()?);
+                let told = command.optional::<u32>()? != Some(0);
                 command.end()?;
-                slot.go_round(address, length, period)
+                slot.go_round(address, length, period, told)
             }
             "wait" => {
                 let limit = command.number()?;
@@ -172,6 +179,10 @@ impl Control {
                 command.end()?;
                 match verb {
                     "check" => slot.check(),
+                    "issue" => {
+                        slot.channel.issue_pending();
+                        Ok(())
+                    }
                     "pause" => slot.channel.pause(),
                     "resume" => slot.channel.resume(),
                     "terminate" => slot.terminate(),

@@ -318,9 +318,13 @@ impl Lane {
             return false;
         };
         let mut destination = transfer.destination;
+        let word = match transfer.interrupt {
+            true => interrupting(cycle.control(), message),
+            false => cycle.control(),
+        };
         for (piece, offset) in transfer.pieces.iter().zip(cycle.offsets()) {
             hardware.fill(offset, piece.address, destination, piece.length);
-            hardware.control(offset, interrupting(cycle.control(), message));
+            hardware.control(offset, word);
             destination += u64::from(piece.length);
         }
         hardware.link(cycle.link(), base);

@@ -145,8 +145,9 @@ impl Slot {
         })
     }
 
-    /// Starts a transfer, `times` over; fails with `EBUSY` if one has not ended.
-    pub(super) fn start(&mut self, address: DeviceAddress, pieces: Pieces, times: usize) -> Result {
+    /// Submits a transfer, `times` over, for [`Channel::issue_pending`] to begin; fails with `EBUSY` if
+    /// one has not ended.
+    pub(super) fn queue(&mut self, address: DeviceAddress, pieces: Pieces, times: usize) -> Result {
         if !self.rests() {
             return Err(EBUSY);
         }
@@ -170,10 +171,11 @@ impl Slot {
         }
         self.transfers.clear();
         self.submit(times)?;
+        self.channel.issue_pending();
         self.transfers()
     }
 
-    /// Starts the transfer, `times` over.
+    /// Submits the transfer, `times` over.
     fn submit(&mut self, times: usize) -> Result {
         let pieces = self.pieces.as_ref().ok_or(ENOENT)?;
         let mut list = ScatterList::new(self.memory.clone(), &pieces.pieces)?;
@@ -184,16 +186,16 @@ impl Slot {
                 .submit(None)?;
             self.transfers.push(transfer, GFP_KERNEL)?;
         }
-        self.channel.issue_pending();
         Ok(())
     }
 
-    /// Starts a transfer that never ends, of what the memory has.
+    /// Starts a transfer that never ends, of what the memory has, `told` of its periods or not.
     pub(super) fn go_round(
         &mut self,
         address: DeviceAddress,
         length: usize,
         period: usize,
+        told: bool,
     ) -> Result {
         if !self.rests() {
             return Err(EBUSY);
@@ -202,7 +204,7 @@ impl Slot {
             .configure(self.direction, &Config { address, width: 4 })?;
         let cycle = self
             .channel
-            .start_cycle(&self.memory, length, period, self.direction)?;
+            .start_cycle(&self.memory, length, period, self.direction, told)?;
         self.cycle = Some(cycle);
         self.channel.issue_pending();
         Ok(())

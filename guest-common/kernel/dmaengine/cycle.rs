@@ -40,7 +40,8 @@ impl Cycle {
 
 impl Channel {
     /// Moves the first `length` bytes of `memory`, a multiple of `period`, to or from the device
-    /// again and again, from [`Channel::issue_pending`] to [`Channel::terminate`].
+    /// again and again, from [`Channel::issue_pending`] to [`Channel::terminate`]. An engine that can tell
+    /// of each period does if it is to be `told`.
     ///
     /// Fails with `EBUSY` if the channel has a cycle, with `ENOMEM` if the engine takes it not, and with
     /// `EINVAL` if the memory is too small or was allocated for another engine.
@@ -50,6 +51,7 @@ impl Channel {
         length: usize,
         period: usize,
         direction: Direction,
+        told: bool,
     ) -> Result<Arc<Cycle>> {
         if self.cycle.is_some() {
             return Err(EBUSY);
@@ -64,7 +66,10 @@ impl Channel {
             },
             GFP_KERNEL,
         )?;
-        let flags = bindings::dma_ctrl_flags_DMA_PREP_INTERRUPT;
+        let flags = match told {
+            true => bindings::dma_ctrl_flags_DMA_PREP_INTERRUPT,
+            false => 0,
+        };
         // SAFETY: The channel is ours, and the memory is its engine's and has `length` bytes. It and
         // what the callback needs stay with the channel until its transfers are terminated.
         unsafe {
