@@ -36,6 +36,7 @@ impl Device for EpPort {
     }
 
     fn read(&mut self, region: u32, offset: u64, data: &mut [u8]) -> Result<(), Errno> {
+        self.0.ep_reads.count(region);
         match region {
             CONFIG_REGION => self.0.silicon().ep_face.config_read(offset, data),
             EpFace::REGISTER_BAR => self.0.silicon().controller.ep_read_bytes(offset, data),

@@ -11,6 +11,7 @@ mod dma;
 mod ep_port;
 mod link;
 mod rc_port;
+mod reads;
 mod windows;
 
 pub use ep_port::EpPort;
@@ -71,6 +72,9 @@ pub struct Machine {
     rc_socket: RcSocket,
     dma: dma::Dma,
     events: Arc<Events>,
+    /// How often each guest's CPU has read.
+    ep_reads: reads::Reads,
+    rc_reads: reads::Reads,
 }
 
 impl Machine {
@@ -87,6 +91,8 @@ impl Machine {
             rc_socket,
             dma: dma::Dma::default(),
             events,
+            ep_reads: reads::Reads::default(),
+            rc_reads: reads::Reads::default(),
         })
     }
 
@@ -177,10 +183,11 @@ impl Machine {
             let silicon = self.silicon();
             (silicon.controller.inspect(), silicon.ep_face.inspect())
         };
-        let port = |attachment: Option<Attachment>| match attachment {
-            None => json!({ "attached": false }),
+        let port = |attachment: Option<Attachment>, reads: &reads::Reads| match attachment {
+            None => json!({ "attached": false, "reads": reads.inspect() }),
             Some(port) => json!({
                 "attached": true,
+                "reads": reads.inspect(),
                 "memory": port.memory.inspect(),
                 "interrupts": port.interrupts.inspect(),
             }),
@@ -188,8 +195,8 @@ impl Machine {
         let mut tree = controller;
         if let Value::Object(map) = &mut tree {
             map.insert("ep_face".into(), ep_face);
-            map.insert("ep".into(), port(self.ep()));
-            map.insert("rc".into(), port(self.rc()));
+            map.insert("ep".into(), port(self.ep(), &self.ep_reads));
+            map.insert("rc".into(), port(self.rc(), &self.rc_reads));
             map.insert("windows".into(), self.windows.inspect());
         }
         tree

@@ -104,6 +104,7 @@ impl Device for RcPort {
     }
 
     fn read(&mut self, region: u32, offset: u64, data: &mut [u8]) -> Result<(), Errno> {
+        self.machine.rc_reads.count(region);
         match region {
             CONFIG_REGION if !self.linked() => data.fill(0xff),
             CONFIG_REGION => self
