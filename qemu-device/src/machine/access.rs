@@ -39,8 +39,7 @@ impl Machine {
                 Target::RcMsi => part.fill(0),
                 Target::EpRam { address } => {
                     drop(silicon);
-                    let done = self.ep_memory(|ram| ram.read(address, part));
-                    if !self.answered(done, Reason::NoEpMemory) {
+                    if !self.read_ep(address, part) {
                         part.fill(UNSUPPORTED_REQUEST);
                     }
                 }
@@ -87,8 +86,7 @@ impl Machine {
                 },
                 Target::EpRam { address } => {
                     drop(silicon);
-                    let done = self.ep_memory(|ram| ram.write(address, part));
-                    self.answered(done, Reason::NoEpMemory);
+                    self.write_ep(address, part);
                 }
                 Target::RcRam { address } => {
                     drop(silicon);
@@ -119,6 +117,36 @@ impl Machine {
             self.unsupported(self.silicon(), none);
         }
         answered
+    }
+
+    /// Where the EP's QEMU has mapped no memory there may be registers of the EP: a doorbell, or the eDMA's, that its
+    /// drivers have mapped through an IOMMU (`pci_epf_alloc_doorbell`). QEMU knows.
+    fn read_ep(&self, address: u64, data: &mut [u8]) -> bool {
+        let mut done = self.ep_memory(|ram| ram.read(address, data));
+        if let Some(Err(error)) = done {
+            // Waits: with no lock.
+            done = self
+                .ep()
+                .map(|ep| ep.memory.fetch(address, data).map_err(|_| error));
+        }
+        self.answered(done, Reason::NoEpMemory)
+    }
+
+    /// As [`read_ep`](Self::read_ep); a write has not happened yet when this returns.
+    fn write_ep(&self, address: u64, data: &[u8]) {
+        let mut done = self.ep_memory(|ram| ram.write(address, data));
+        if let Some(Err(error)) = done {
+            // May wait: with no lock.
+            done = self
+                .ep()
+                .map(|ep| ep.memory.post(address, data).map_err(|_| error));
+        }
+        self.answered(done, Reason::NoEpMemory);
+    }
+
+    /// Counts a request of the RC that nothing in the EP answered.
+    pub(super) fn nothing_in_ep(&self) {
+        self.unsupported(self.silicon(), Reason::NoEpMemory);
     }
 
     /// Counts a request that nobody answers. A guest can cause them without end, so ever fewer of them

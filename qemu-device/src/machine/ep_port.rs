@@ -71,4 +71,8 @@ impl Device for EpPort {
     fn memory_changed(&mut self) {
         self.0.follow_memory();
     }
+
+    fn post_refused(&mut self) {
+        self.0.nothing_in_ep();
+    }
 }

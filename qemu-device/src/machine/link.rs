@@ -14,11 +14,15 @@ use std::time::Duration;
 
 use super::{Attachment, Machine, Plugged, RcPort};
 use crate::rc_face::RcFace;
+use crate::vfio_user::memory::{MAX_DMA_MAPS, MAX_MAPPINGS};
 use crate::vfio_user::server;
 
 /// The most connections of links that are gone which may still stand. Each QEMU closes its own when
 /// the guest lets go of the function; each costs a thread and up to `MAX_DMA_MAPS` mappings.
 const MAX_CONNECTIONS: usize = 8;
+
+// The EP has one more.
+const _: () = assert!((MAX_CONNECTIONS + 1) * MAX_DMA_MAPS <= MAX_MAPPINGS);
 
 /// Until accept(2) is tried again after it failed, as when there are too many descriptors.
 const RECOVERY: Duration = Duration::from_millis(100);

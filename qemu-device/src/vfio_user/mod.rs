@@ -60,6 +60,9 @@ pub trait Device {
     /// [`memory::DmaTable::shares`] has changed. The client hears that its map came or went once this
     /// returns.
     fn memory_changed(&mut self) {}
+
+    /// A [posted write](memory::DmaTable::post) met nothing at its address.
+    fn post_refused(&mut self) {}
 }
 
 /// A region of a device. No region can be mapped by the client: each access is a message.

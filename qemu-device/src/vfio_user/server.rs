@@ -48,7 +48,7 @@ pub fn serve(
 ) -> Result<(), ServeError> {
     let mut transport = Transport::new(stream);
     let mut session = Session::new(memory.clone(), interrupts.clone());
-    let end = run(&mut transport, &mut session, device);
+    let end = run(&mut transport, &mut session, memory, device);
     log::debug!("connection ends: {:?}", session.counters());
     end
 }
@@ -56,8 +56,10 @@ pub fn serve(
 fn run(
     transport: &mut Transport,
     session: &mut Session,
+    memory: &DmaTable,
     device: &mut dyn Device,
 ) -> Result<(), ServeError> {
+    let mut connected = false;
     loop {
         let message = match transport.receive() {
             Ok(Some(message)) => message,
@@ -72,7 +74,14 @@ fn run(
         let header = message.header;
         match session.receive(&header, message.payload, message.fds, device) {
             Ok(None) => {}
-            Ok(Some(reply)) => transport.send(reply).map_err(ServeError::Reply)?,
+            Ok(Some(reply)) => {
+                transport.send(reply).map_err(ServeError::Reply)?;
+                // The client takes no command before it has the version.
+                if !connected && session.agreed() {
+                    memory.connect(Some(transport.sender()));
+                    connected = true;
+                }
+            }
             Err(error) => {
                 refuse(transport, &header, error.errno());
                 return Err(error.into());

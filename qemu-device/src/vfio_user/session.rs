@@ -31,7 +31,7 @@ use super::{Device, IRQ_INDICES, REGIONS};
 /// Why a connection cannot go on.
 #[derive(Debug, Error)]
 pub enum SessionError {
-    /// Only commands come from a client; this end sends none that could be replied to.
+    /// Commands come from a client, and replies to what it was [asked](DmaTable::fetch).
     #[error("message {id} of command {command} is no command (flags {flags:#x})")]
     NotACommand {
         /// Its message id.
@@ -85,6 +85,8 @@ pub struct Session {
     interrupts: Arc<Interrupts>,
     agreed: bool,
     counters: Counters,
+    /// Maps and unmaps that were refused.
+    memory_refused: u64,
     /// The reply to the last message; kept so that the next needs no allocation.
     reply: Vec<u8>,
 }
@@ -98,8 +100,14 @@ impl Session {
             interrupts,
             agreed: false,
             counters: Counters::default(),
+            memory_refused: 0,
             reply: Vec::with_capacity(256),
         }
+    }
+
+    /// Whether there is an agreement on a version.
+    pub fn agreed(&self) -> bool {
+        self.agreed
     }
 
     /// What happened so far.
@@ -122,6 +130,13 @@ impl Session {
         device: &mut dyn Device,
     ) -> Result<Option<&[u8]>, SessionError> {
         self.counters.messages += 1;
+        let written = header.answers(command::DMA_WRITE);
+        if (written || header.answers(command::DMA_READ)) && self.memory.answered(header, payload) {
+            if written && header.failed() {
+                device.post_refused();
+            }
+            return Ok(None);
+        }
         if !header.is_command() {
             let Header {
                 message_id: id,
@@ -222,11 +237,10 @@ impl Session {
             return Err(Errno::EINVAL.into());
         }
         let shared = self.memory.map(&map, fds.pop()).map_err(|error| {
-            log::warn!(
+            self.log_refusal(format_args!(
                 "{:#x} bytes at {:#x} are not mapped: {error}",
-                map.size,
-                map.address
-            );
+                map.size, map.address
+            ));
             error.errno()
         })?;
         if shared {
@@ -246,8 +260,8 @@ impl Session {
                 .memory
                 .unmap(unmap.address, unmap.size)
                 .map_err(|error| {
-                    log::debug!("{error}");
-                    Errno::ENOENT
+                    self.log_refusal(format_args!("nothing is unmapped: {error}"));
+                    Errno::EINVAL
                 })?,
             VFIO_DMA_UNMAP_FLAG_ALL if (unmap.address, unmap.size) == (0, 0) => {
                 self.memory.unmap_all()
@@ -260,6 +274,14 @@ impl Session {
         let argsz = size_of::<wire::DmaUnmap>() as u32;
         self.put(&wire::DmaUnmap { argsz, ..unmap });
         Ok(())
+    }
+
+    /// A guest behind an IOMMU can cause refusals without end, so ever fewer of them are logged.
+    fn log_refusal(&mut self, what: std::fmt::Arguments<'_>) {
+        self.memory_refused += 1;
+        if self.memory_refused.is_power_of_two() {
+            log::warn!("{what} (refusal {})", self.memory_refused);
+        }
     }
 
     /// *VFIO_USER_DEVICE_GET_INFO*.
@@ -492,6 +514,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.memory.connect(None);
         self.memory.unmap_all();
         self.interrupts.disconnect();
     }

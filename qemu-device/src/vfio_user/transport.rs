@@ -9,20 +9,21 @@
 mod burst;
 mod patience;
 mod scm;
+mod sender;
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
-use nix::errno::Errno;
-use nix::sys::socket::{send, MsgFlags};
 use thiserror::Error;
 use zerocopy::FromBytes;
 
 use self::patience::Patience;
 use self::scm::{Control, Received};
+pub use self::sender::Sender;
 use super::wire::{Header, HEADER_SIZE, MAX_MESSAGE_FDS, MAX_MESSAGE_SIZE};
 
 /// The receive buffer to start with, in bytes: a few hundred posted writes.
@@ -61,7 +62,8 @@ pub struct Message<'a> {
 
 /// One end of a connection.
 pub struct Transport {
-    stream: UnixStream,
+    stream: Arc<UnixStream>,
+    sender: Sender,
     /// `buffer[start..end]` has been received and not been taken.
     buffer: Vec<u8>,
     start: usize,
@@ -77,7 +79,9 @@ pub struct Transport {
 impl Transport {
     /// Talks over `stream`, which must block.
     pub fn new(stream: UnixStream) -> Self {
+        let stream = Arc::new(stream);
         Self {
+            sender: Sender::new(stream.clone()),
             stream,
             buffer: vec![0; BUFFER_SIZE],
             start: 0,
@@ -135,15 +139,12 @@ impl Transport {
     /// The connection cannot be used any more.
     pub fn send(&mut self, message: &[u8]) -> io::Result<()> {
         self.patience.replied();
-        let mut left = message;
-        while !left.is_empty() {
-            match send(self.stream.as_raw_fd(), left, MsgFlags::MSG_NOSIGNAL) {
-                Ok(sent) => left = &left[sent..],
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        Ok(())
+        self.sender.send(message)
+    }
+
+    /// What else may send over this connection, from any thread.
+    pub fn sender(&self) -> Sender {
+        self.sender.clone()
     }
 
     /// Sees to it that a message of `size` bytes, bounded by [`MAX_MESSAGE_SIZE`], fits at `start`.

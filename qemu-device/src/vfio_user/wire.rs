@@ -88,6 +88,16 @@ impl Header {
         self.flags & flags::TYPE_MASK == flags::TYPE_COMMAND
     }
 
+    /// Whether this is a reply to `command`.
+    pub fn answers(&self, command: u16) -> bool {
+        self.flags & flags::TYPE_MASK == flags::TYPE_REPLY && self.command == command
+    }
+
+    /// Of a reply: whether the command failed.
+    pub fn failed(&self) -> bool {
+        self.flags & flags::ERROR != 0
+    }
+
     /// The header of a reply to this command that is `message_size` bytes long.
     pub fn reply(&self, message_size: u32) -> Self {
         Self {
@@ -147,6 +157,17 @@ pub struct DmaUnmap {
     pub address: u64,
     /// The region's length in bytes; 0 for all.
     pub size: u64,
+}
+
+/// *VFIO_USER_DMA_READ*: request, and reply before the data. *VFIO_USER_DMA_WRITE*: request before the data. The server
+/// sends them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct DmaAccess {
+    /// DMA address of the first byte.
+    pub address: u64,
+    /// How many bytes.
+    pub count: u64,
 }
 
 /// *VFIO_USER_DEVICE_GET_INFO*: request and reply.
@@ -265,6 +286,7 @@ mod tests {
         assert_eq!(size_of::<Version>(), 4);
         assert_eq!(size_of::<DmaMap>(), 32);
         assert_eq!(size_of::<DmaUnmap>(), 24);
+        assert_eq!(size_of::<DmaAccess>(), 16);
         assert_eq!(size_of::<DeviceInfo>(), 16);
         assert_eq!(size_of::<RegionInfo>(), 32);
         assert_eq!(size_of::<RegionIoFds>(), 16);

@@ -7,6 +7,7 @@ mod connection;
 mod device_info;
 mod device_reset;
 mod dma_map;
+mod dma_requests;
 mod dma_unmap;
 mod irq_info;
 mod malformed;

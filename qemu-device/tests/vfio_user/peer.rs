@@ -31,6 +31,7 @@ pub struct Seen {
     pub bar: Vec<u8>,
     pub writes: Vec<(u32, u64, Vec<u8>)>,
     pub resets: usize,
+    pub posts_refused: usize,
 }
 
 /// A device that remembers.
@@ -96,6 +97,10 @@ impl Device for Toy {
 
     fn reset(&mut self) {
         self.seen().resets += 1;
+    }
+
+    fn post_refused(&mut self) {
+        self.seen().posts_refused += 1;
     }
 }
 

@@ -3,11 +3,11 @@
 //!
 //! QEMU maps and unmaps while the guest runs, several times before it even starts. What has no file
 //! behind it (flash, small RAM, BARs) it makes known as well: such maps are remembered, so that they
-//! can be unmapped, and cannot be accessed. `DMA_READ` and `DMA_WRITE` to the client are no way round:
-//! QEMU serves them under its big lock, which the vCPU that waits for our reply holds.
+//! can be unmapped, and cannot be accessed here. The client can be [asked](DmaTable::fetch) to.
 
 mod copy;
 mod mapping;
+mod requests;
 mod share;
 
 use std::fmt;
@@ -19,15 +19,24 @@ use serde_json::{json, Value};
 use thiserror::Error;
 use vfio_bindings::bindings::vfio::{VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE};
 
+use super::transport::Sender;
 use super::wire;
 pub use copy::{Copier, CopyError, Side};
 pub use mapping::MapFileError;
 use mapping::Mapping;
+use requests::Requests;
+pub use requests::{RequestError, MAX_REQUEST, MAX_REQUESTS};
 pub use share::{Share, MAX_FILES};
 
-/// The most maps one client may have at a time (*max_dma_maps*). QEMU makes a few dozen; the kernel
-/// allows a process 65,530 mappings.
+/// The most maps one client may have at a time (*max_dma_maps*). QEMU makes a few dozen, or one for each contiguous
+/// piece of what a guest behind an IOMMU lets its device have: 16 MiB of single pages.
+///
+/// Each is a mapping of this process, of which the kernel gives it 65,530 (*vm.max_map_count*). All connections
+/// together must leave enough of them for the allocator: see [`MAX_MAPPINGS`].
 pub const MAX_DMA_MAPS: usize = 4096;
+
+/// The most mappings that all connections together may come to.
+pub const MAX_MAPPINGS: usize = 49_152;
 
 /// The granule of maps in bytes (*pgsizes*).
 pub const PAGE_SIZE: u64 = 4096;
@@ -70,14 +79,20 @@ impl MapError {
     }
 }
 
-/// No map with exactly this address and size is there to be unmapped.
+/// Why a range could not be unmapped.
 #[derive(Debug, Error)]
-#[error("no map of {size:#x} bytes at {address:#x}")]
-pub struct NotMapped {
-    /// DMA address asked for.
-    pub address: u64,
-    /// Length asked for in bytes.
-    pub size: u64,
+pub enum UnmapError {
+    /// The range is empty, or does not fit into 64 bits.
+    #[error("{size:#x} bytes at {address:#x} are no range")]
+    Range {
+        /// DMA address asked for.
+        address: u64,
+        /// Length asked for in bytes.
+        size: u64,
+    },
+    /// Maps come and go whole.
+    #[error("the map at {0:#x} lies only partly in the range")]
+    Cut(u64),
 }
 
 /// Why guest memory could not be accessed; `address` is the first that could not be.
@@ -129,6 +144,7 @@ impl Map {
 pub struct DmaTable {
     /// Ordered by address, without overlap.
     maps: RwLock<Vec<Map>>,
+    requests: Requests,
 }
 
 impl DmaTable {
@@ -194,17 +210,30 @@ impl DmaTable {
         Ok(shared)
     }
 
-    /// Takes the map of exactly `size` bytes at `address` away, once nobody copies any more. Returns
-    /// whether [`shares`](Self::shares) had it.
+    /// Takes every map within the `size` bytes at `address` away, once nobody copies any more. Returns whether
+    /// [`shares`](Self::shares) had one of them.
+    ///
+    /// There need not be any, as with the ioctl that the command is named after (`VFIO_IOMMU_UNMAP_DMA`): for a guest
+    /// with an IOMMU QEMU unmaps what it never mapped (registers), and all of the address space when the guest lets go
+    /// of the device (`vfio_listener_region_del`).
     ///
     /// # Errors
-    /// There is no such map.
-    pub fn unmap(&self, address: u64, size: u64) -> Result<bool, NotMapped> {
+    /// It is no range, or would cut a map in two; nothing is unmapped then.
+    pub fn unmap(&self, address: u64, size: u64) -> Result<bool, UnmapError> {
+        // A range may end with the address space.
+        let last = size
+            .checked_sub(1)
+            .and_then(|rest| address.checked_add(rest));
+        let last = last.ok_or(UnmapError::Range { address, size })?;
         let mut maps = self.write_maps();
-        match maps.binary_search_by_key(&address, |map| map.address) {
-            Ok(at) if maps[at].size == size => Ok(maps.remove(at).share.is_some()),
-            _ => Err(NotMapped { address, size }),
+        let from = maps.partition_point(|map| map.end() <= address);
+        let to = maps.partition_point(|map| map.address <= last);
+        let cut = |map: &&Map| map.address < address || map.end() - 1 > last;
+        if let Some(map) = maps[from..to].iter().find(cut) {
+            return Err(UnmapError::Cut(map.address));
         }
+        let gone: Vec<Map> = maps.drain(from..to).collect();
+        Ok(gone.iter().any(|map| map.share.is_some()))
     }
 
     /// Takes every map away. Returns whether [`shares`](Self::shares) had any.
@@ -267,6 +296,35 @@ impl DmaTable {
             }
         }
         Ok(())
+    }
+
+    /// Asks the client to write `data`, at most [`MAX_POST`] bytes, to an address where it has mapped no memory with
+    /// us. It has not happened when this returns; a client that finds nothing there either says so to
+    /// [`Device::post_refused`](super::Device::post_refused).
+    ///
+    /// # Errors
+    /// It was not sent.
+    pub fn post(&self, address: u64, data: &[u8]) -> Result<(), RequestError> {
+        self.requests.post(address, data)
+    }
+
+    /// Asks the client to read at an address where it has mapped no memory with us, as for [`post`](Self::post), and
+    /// waits until it has. To be called by nobody that this client may be waiting for.
+    ///
+    /// # Errors
+    /// Nothing was read.
+    pub fn fetch(&self, address: u64, data: &mut [u8]) -> Result<(), RequestError> {
+        self.requests.fetch(address, data)
+    }
+
+    /// Who is to do what is [asked](Self::post); `None`: nobody.
+    pub(super) fn connect(&self, client: Option<Sender>) {
+        self.requests.connect(client);
+    }
+
+    /// The client has answered a request; whether there was one to be answered.
+    pub(super) fn answered(&self, header: &wire::Header, payload: &[u8]) -> bool {
+        self.requests.answered(header, payload)
     }
 
     /// The maps, for `pair inspect`.
