@@ -5,7 +5,7 @@ use std::io::BufRead;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use abi::windows::{SIDE_EP, SIDE_RC};
+use abi::windows::{MAX_WINDOWS, SIDE_EP, SIDE_RC};
 use abi::{dbi, edma, pci, spider};
 use serde_json::{json, Value};
 
@@ -151,6 +151,41 @@ fn memory_is_void_before_an_unmap_is_answered() {
     rc.map(RAM + 0x10_0000, 0x1000, None);
     rc.unmap(RAM + 0x10_0000, 0x1000);
     assert_eq!(ep_library.state().sets, sets);
+}
+
+/// Memory as an IOMMU maps it: page by page, and each at another place than in the file.
+#[test]
+fn memory_in_pieces_is_windows_as_far_as_there_can_be_so_many() {
+    let (mut pair, mut rc, ep_library, _rc_library) = start();
+    rc.unmap(RAM, RAM_SIZE);
+    let page = |n: u64| (RAM + n * 0x1000, (n * 7 % 128) * 0x1000);
+    let pages = MAX_WINDOWS as u64 + 20;
+    for n in 0..pages {
+        let (address, offset) = page(n);
+        rc.map(address, 0x1000, Some((&pair.rc_ram, offset)));
+    }
+    let windows = ep_library.windows();
+    assert_eq!(windows.len(), MAX_WINDOWS);
+    for n in 0..pages {
+        let (_, offset) = page(n);
+        let wanted = n.to_le_bytes();
+        nix::sys::uio::pwrite(&pair.rc_ram, &wanted, offset as i64 + 8).unwrap();
+        let at = n * 0x1000 + 8;
+        assert_eq!(pair.ep.read(WINDOW_BAR, at, 8), wanted, "by message");
+        if n < MAX_WINDOWS as u64 {
+            assert_eq!(ep_library.state().read(WINDOW_BAR, at), Some(wanted));
+        }
+    }
+    let full = pair.inspect("windows.ep.full_sets");
+    assert!(full.as_u64().unwrap() > 0, "{full}");
+    // A page is gone for both before the unmap is answered; then there is room for one more.
+    rc.unmap(page(3).0, 0x1000);
+    assert_eq!(ep_library.state().read::<8>(WINDOW_BAR, 0x3008), None);
+    assert_eq!(pair.ep.read(WINDOW_BAR, 0x3008, 8), [0xff; 8]);
+    assert_eq!(ep_library.windows().len(), MAX_WINDOWS);
+    rc.unmap(0, 1 << 63);
+    assert_eq!(ep_library.windows(), []);
+    assert_eq!(pair.inspect("windows.ep.drops"), 0);
 }
 
 #[test]

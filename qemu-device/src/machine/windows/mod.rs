@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use abi::windows::MAX_WINDOWS;
 use nix::unistd::{sysconf, SysconfVar};
 use serde_json::{json, Value};
 
@@ -71,6 +72,8 @@ struct Known {
 struct Seat {
     library: Option<Library>,
     sets: u64,
+    /// Those with as many windows as there can be.
+    full_sets: u64,
     drops: u64,
     last_drop: Option<String>,
 }
@@ -89,6 +92,23 @@ impl Seat {
             self.drop_library(side, &error);
             T::default()
         })
+    }
+
+    /// A set of `windows` was told. An IOMMU may have the peer's memory in more pieces than there can be windows: what
+    /// is left over traps, and is not silent about it.
+    fn count_set(&mut self, side: Side, windows: usize) {
+        self.sets += 1;
+        if windows >= MAX_WINDOWS {
+            self.full_sets += 1;
+            if self.full_sets.is_power_of_two() {
+                log::warn!(
+                    "windows: the {} sees the peer's memory in {MAX_WINDOWS} pieces or more; accesses beyond them trap \
+                     (set {})",
+                    side.name(),
+                    self.full_sets
+                );
+            }
+        }
     }
 
     fn drop_library(&mut self, side: Side, reason: &dyn fmt::Display) {
@@ -121,6 +141,7 @@ impl Seat {
                 .unwrap_or_default(),
             "maps": library.map_or(0, Library::maps),
             "sets": self.sets,
+            "full_sets": self.full_sets,
             "drops": self.drops,
             "last_drop": self.last_drop,
         })
@@ -186,7 +207,9 @@ impl Publication {
             let owing = seat.with(side, |library| {
                 library.tell(&known.windows, &known.shares, deadline)
             });
-            seat.sets += u64::from(owing);
+            if owing {
+                seat.count_set(side, known.windows.len());
+            }
             told |= owing;
         }
         for (side, known) in sides {
