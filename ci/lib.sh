@@ -4,7 +4,8 @@
 #
 # A case has `ep` and `rc` on its PATH, and PAIR (the runner), SUITE (this directory), CASE (its name), RUN_DIR (the
 # logs) and SPIDER_PAIR_RUNS (where a `pair` that it starts keeps its runs) in its environment. Its working directory is
-# its own, and kept if anything is left in it.
+# its own, and kept if anything is left in it. SLOWNESS says how many times as long as usual its kernels take: 1, or more
+# on a debug kernel.
 
 set -Eeuo pipefail
 # The last line of the output is the reason: name a command that failed unasked.
@@ -22,9 +23,11 @@ skip() {
     exit 4
 }
 
-# wait_for SECONDS WHAT COMMAND…: until COMMAND succeeds; the case fails, naming WHAT, when it does not in time.
+# wait_for SECONDS WHAT COMMAND…: until COMMAND succeeds; the case fails, naming WHAT, when it does not in time, which is
+# SLOWNESS times as long.
 wait_for() {
-    local deadline=$((SECONDS + $1)) limit=$1 what=$2
+    local limit=$(($1 * ${SLOWNESS:-1})) what=$2
+    local deadline=$((SECONDS + limit))
     shift 2
     until "$@" >/dev/null 2>&1; do
         [ "$SECONDS" -lt "$deadline" ] || fail "waited $limit s for $what"

@@ -7,7 +7,6 @@
 //!   LONGEST bytes, between pieces here that lie about and ADDRESS there, where they follow each
 //!   other; and submits the same so many TIMES. What is to be sent is test data;
 //! - `move CHANNEL ADDRESS OFFSET LENGTH SEED [TIMES]`: the same with one piece at OFFSET;
-//! - `queue …`: as `start`, but nothing begins before `issue CHANNEL`;
 //! - `again CHANNEL TIMES [DEPTH]`: submits the last of these so many times more, DEPTH (1) together
 //!   when those before have ended, and waits for them: `ETIMEDOUT` if one does not end, `EIO` if one
 //!   does not move all. How many nanoseconds it all took is in the channel's line then;
@@ -108,7 +107,7 @@ impl Control {
         let mut slots = self.slots.lock();
         let slot = slots.get_mut(index).ok_or(ENXIO)?;
         match verb {
-            "start" | "move" | "queue" => {
+            "start" | "move" => {
                 // SAFETY: The remote side of these engines is the PCI bus or the other board. There
                 // is nothing of this board's behind it but BARs, which it does not reach.
                 let address = unsafe { DeviceAddress::new(command.number()?) };
@@ -117,14 +116,10 @@ impl Control {
                 let times: usize = command.optional()?.unwrap_or(1);
                 command.end()?;
                 let pieces = match verb {
-                    "move" => Pieces::one(first, second, seed)?,
-                    _ => Pieces::new(first, second, seed)?,
+                    "start" => Pieces::new(first, second, seed)?,
+                    _ => Pieces::one(first, second, seed)?,
                 };
-                slot.queue(address, pieces, times)?;
-                if verb != "queue" {
-                    slot.channel.issue_pending();
-                }
-                Ok(())
+                slot.start(address, pieces, times)
             }
             "cycle" => {
                 // SAFETY: As above.
@@ -179,10 +174,6 @@ impl Control {
                 command.end()?;
                 match verb {
                     "check" => slot.check(),
-                    "issue" => {
-                        slot.channel.issue_pending();
-                        Ok(())
-                    }
                     "pause" => slot.channel.pause(),
                     "resume" => slot.channel.resume(),
                     "terminate" => slot.terminate(),

@@ -32,6 +32,14 @@ impl KernelVariant {
     /// All of them.
     pub const ALL: [KernelVariant; 3] = [Self::Plain, Self::Gdb, Self::Debug];
 
+    /// How many times as long as with a plain kernel one waits before something is called a failure.
+    pub fn slowness(self) -> u32 {
+        match self {
+            Self::Plain | Self::Gdb => 1,
+            Self::Debug => 8,
+        }
+    }
+
     /// The variant of that name: `plain`, `gdb` or `debug`.
     pub fn named(name: &str) -> Option<Self> {
         let mut all = Self::ALL.into_iter();

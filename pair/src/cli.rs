@@ -210,7 +210,7 @@ pub struct BootArgs {
     /// Prepare for gdb: a guest waits for `pair gdb` before its first instruction; QEMU has patience with the device.
     #[arg(long, value_name = "WHAT", env = "SPIDER_PAIR_GDB")]
     pub gdb: Option<Debug>,
-    /// Limit of one step: a guest's boot, the link, the function (90, 90s, 2m).
+    /// Limit of one step: a guest's boot, the link, the function (90, 90s, 2m); eight times that on a debug kernel.
     #[arg(long, value_name = "TIME", default_value = "60", value_parser = time,
           env = "SPIDER_PAIR_STEP_TIMEOUT")]
     pub step_timeout: Duration,

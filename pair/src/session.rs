@@ -356,7 +356,7 @@ impl Pair {
     fn limit(&self) -> Duration {
         match self.options.gdb {
             Some(_) => PATIENT,
-            None => self.options.step_timeout,
+            None => self.options.step_timeout * self.options.kernel_variant.slowness(),
         }
     }
 

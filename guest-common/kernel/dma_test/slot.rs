@@ -145,9 +145,8 @@ impl Slot {
         })
     }
 
-    /// Submits a transfer, `times` over, for [`Channel::issue_pending`] to begin; fails with `EBUSY` if
-    /// one has not ended.
-    pub(super) fn queue(&mut self, address: DeviceAddress, pieces: Pieces, times: usize) -> Result {
+    /// Starts a transfer, `times` over; fails with `EBUSY` if one has not ended.
+    pub(super) fn start(&mut self, address: DeviceAddress, pieces: Pieces, times: usize) -> Result {
         if !self.rests() {
             return Err(EBUSY);
         }
@@ -171,11 +170,10 @@ impl Slot {
         }
         self.transfers.clear();
         self.submit(times)?;
-        self.channel.issue_pending();
         self.transfers()
     }
 
-    /// Submits the transfer, `times` over.
+    /// Starts the transfer, `times` over.
     fn submit(&mut self, times: usize) -> Result {
         let pieces = self.pieces.as_ref().ok_or(ENOENT)?;
         let mut list = ScatterList::new(self.memory.clone(), &pieces.pieces)?;
@@ -186,6 +184,7 @@ impl Slot {
                 .submit(None)?;
             self.transfers.push(transfer, GFP_KERNEL)?;
         }
+        self.channel.issue_pending();
         Ok(())
     }
 

@@ -99,6 +99,7 @@ pub fn test(args: &Selection, options_for: OptionsFor) -> Result<Exit, Failure> 
         directory,
         environment,
         hidden: option_variables(),
+        slowness: default.kernel_variant.slowness(),
     };
     let key = BootKey {
         function: Function::default(),
@@ -170,8 +171,8 @@ fn progress(what: &str) {
     }
 }
 
-/// What every case finds: `PAIR` (the program, also on the PATH), `SUITE` (the scripts), `RUN_DIR` (the logs), and which
-/// kernels are tested, for a `pair` that it runs itself.
+/// What every case finds: `PAIR` (the program, also on the PATH), `SUITE` (the scripts), `RUN_DIR` (the logs), which
+/// kernels are tested, for a `pair` that it runs itself, and how slow they are (`SLOWNESS`).
 fn environment(directory: &Path, options: &Options) -> Result<Vec<(OsString, OsString)>, Failure> {
     let program = std::env::current_exe().map_err(|error| {
         Failure::harness("cannot find this program's own file").caused_by(error)
@@ -179,12 +180,15 @@ fn environment(directory: &Path, options: &Options) -> Result<Vec<(OsString, OsS
     let mut path = OsString::from(program.parent().unwrap_or(Path::new("/")));
     path.push(":");
     path.push(std::env::var_os("PATH").unwrap_or_default());
+    let variant = options.kernel_variant;
     let mut environment = vec![
         ("PATH".into(), path),
         ("PAIR".into(), program.into()),
         ("SUITE".into(), root().into()),
         ("RUN_DIR".into(), directory.into()),
         (crate::run::RUN_VARIABLE.into(), OsString::new()),
+        ("KERNEL_VARIANT".into(), variant.name().into()),
+        ("SLOWNESS".into(), variant.slowness().to_string().into()),
     ];
     for (variable, side) in [
         ("SPIDER_PAIR_EP_KERNEL", Side::Ep),

@@ -96,6 +96,8 @@ pub struct Plan {
     pub environment: Vec<(OsString, OsString)>,
     /// Variables of the runner that no case finds.
     pub hidden: Vec<OsString>,
+    /// How many times as long as it says a case may take ([`images::KernelVariant::slowness`]).
+    pub slowness: u32,
 }
 
 /// Runs the plan, KTAP on `out`; `progress` is told what begins.
@@ -224,7 +226,7 @@ impl<B: Booter> Bench<'_, B> {
                     hidden: self.plan.hidden.clone(),
                     directory: directory.clone(),
                     log: log.clone(),
-                    timeout: case.timeout,
+                    timeout: case.timeout * self.plan.slowness,
                 };
                 script.run(|| {
                     self.booter

@@ -84,6 +84,7 @@ fn outcome(scripts: &[(&str, &str)], repeat: Repeat, change: impl FnOnce(&mut Fa
         directory: keep.path().join("run"),
         environment: vec![("ROOT".into(), keep.path().into())],
         hidden: vec![],
+        slowness: 1,
     };
     let mut fake = Fake {
         root: keep.path().into(),
