@@ -52,6 +52,34 @@ impl Node {
         self.0.get()
     }
 
+    /// The child called `name` (without its unit address).
+    pub(crate) fn child(&self, name: &CStr) -> Option<ARef<Self>> {
+        // SAFETY: The node is valid by the type invariant, and the name ends in a NUL.
+        let child = unsafe { bindings::of_get_child_by_name(self.as_raw(), name.as_char_ptr()) };
+        // SAFETY: What is found comes with a reference for the caller.
+        NonNull::new(child.cast::<Self>()).map(|child| unsafe { ARef::from_raw(child) })
+    }
+
+    /// What an `iommus` property says of requester `id` on this bus, by the bus's `iommu-map`: the IOMMU's phandle
+    /// and the id that the IOMMU knows the requester by. `None` if no IOMMU translates for it.
+    pub(crate) fn iommu_of(&self, id: u32) -> Result<Option<KVec<u32>>> {
+        let mut found = bindings::of_phandle_args::default();
+        // SAFETY: The node is valid by the type invariant, and `found` is there to be filled.
+        to_result(unsafe { bindings::of_map_iommu_id(self.as_raw(), id, &mut found) })?;
+        let Some(iommu) = NonNull::new(found.np.cast::<Self>()) else {
+            return Ok(None);
+        };
+        // SAFETY: What is found comes with a reference for the caller.
+        let iommu = unsafe { ARef::from_raw(iommu) };
+
+        let mut cells = KVec::new();
+        // SAFETY: The node is valid, and its phandle does not change.
+        cells.push(unsafe { (*iommu.as_raw()).phandle }, GFP_KERNEL)?;
+        let count = usize::try_from(found.args_count)?;
+        cells.extend_from_slice(found.args.get(..count).ok_or(EINVAL)?, GFP_KERNEL)?;
+        Ok(Some(cells))
+    }
+
     /// The node's `struct fwnode_handle`, as other subsystems know it.
     pub(crate) fn fwnode(&self) -> *mut bindings::fwnode_handle {
         // SAFETY: By the type invariant the node is valid, so its field has an address.
@@ -77,43 +105,117 @@ unsafe impl AlwaysRefCounted for Node {
     }
 }
 
-/// One new node and its properties, applied to the live tree as a whole (`struct of_changeset`).
+/// A set of changes to the live tree, made and undone as a whole (`struct of_changeset`).
 ///
 /// # Invariants
 ///
-/// `changes` is initialised, and `node` was created by it below `_parent`.
-pub(crate) struct NewNode {
-    changes: KBox<Opaque<bindings::of_changeset>>,
+/// The changeset is initialised, and applied if `applied` says so.
+struct Changes {
+    set: KBox<Opaque<bindings::of_changeset>>,
     applied: bool,
+}
+
+// SAFETY: A changeset belongs to no thread; it is only changed through `&mut self`.
+unsafe impl Send for Changes {}
+
+impl Changes {
+    /// An empty set.
+    fn new() -> Result<Self> {
+        let set = KBox::new(Opaque::uninit(), GFP_KERNEL)?;
+        // SAFETY: `set` is memory for a changeset, which does not move while boxed.
+        unsafe { bindings::of_changeset_init(set.get()) };
+        // INVARIANT: It was just initialised.
+        Ok(Self {
+            set,
+            applied: false,
+        })
+    }
+
+    /// Adds a property that is an array of 32-bit cells to `node`, which the caller holds while the set lives.
+    fn cells(&mut self, node: &Node, name: &CStr, cells: &[u32]) -> Result {
+        // SAFETY: Changeset and node are valid by the invariants; name and cells are copied.
+        to_result(unsafe {
+            bindings::of_changeset_add_prop_u32_array(
+                self.set.get(),
+                node.as_raw(),
+                name.as_char_ptr(),
+                cells.as_ptr(),
+                cells.len(),
+            )
+        })
+    }
+
+    /// Makes the changes.
+    fn apply(&mut self) -> Result {
+        if self.applied {
+            return Err(EBUSY);
+        }
+        // SAFETY: The changeset is initialised and not applied.
+        to_result(unsafe { bindings::of_changeset_apply(self.set.get()) })?;
+        self.applied = true;
+        Ok(())
+    }
+}
+
+impl Drop for Changes {
+    fn drop(&mut self) {
+        if self.applied {
+            // SAFETY: The changeset is initialised and applied.
+            let ret = unsafe { bindings::of_changeset_revert(self.set.get()) };
+            if let Err(e) = to_result(ret) {
+                pr_err!("device-tree changes could not be undone: {:?}\n", e);
+            }
+        }
+        // SAFETY: The changeset is initialised and is not used again.
+        unsafe { bindings::of_changeset_destroy(self.set.get()) };
+    }
+}
+
+/// A property added to a node that is there already; dropped, it is removed.
+pub(crate) struct Property {
+    _changes: Changes,
+    _node: ARef<Node>,
+}
+
+impl Property {
+    /// Adds a property that is an array of 32-bit cells.
+    pub(crate) fn cells(node: &Node, name: &CStr, cells: &[u32]) -> Result<Self> {
+        let mut changes = Changes::new()?;
+        changes.cells(node, name, cells)?;
+        changes.apply()?;
+        Ok(Self {
+            _changes: changes,
+            _node: node.into(),
+        })
+    }
+}
+
+/// One new node and its properties, applied to the live tree as a whole.
+///
+/// # Invariants
+///
+/// `node` was created by `changes` below `_parent`.
+pub(crate) struct NewNode {
+    changes: Changes,
     node: ARef<Node>,
     // of_changeset_create_node() stores the parent without counting it.
     _parent: ARef<Node>,
 }
 
-// SAFETY: A changeset belongs to no thread; it is only changed through `&mut self`.
-unsafe impl Send for NewNode {}
-
 impl NewNode {
     /// Prepares a node called `name` (with its unit address) below `parent`.
     pub(crate) fn new(parent: &Node, name: &CStr) -> Result<Self> {
-        let changes = KBox::new(Opaque::uninit(), GFP_KERNEL)?;
-        // SAFETY: `changes` is memory for a changeset, which does not move while boxed.
-        unsafe { bindings::of_changeset_init(changes.get()) };
-
-        // SAFETY: The changeset was just initialised, `parent` is valid, and the name is copied.
+        let changes = Changes::new()?;
+        // SAFETY: The changeset is initialised, `parent` is valid, and the name is copied.
         let node = unsafe {
-            bindings::of_changeset_create_node(changes.get(), parent.as_raw(), name.as_char_ptr())
+            let set = changes.set.get();
+            bindings::of_changeset_create_node(set, parent.as_raw(), name.as_char_ptr())
         };
-        let Some(node) = NonNull::new(node.cast::<Node>()) else {
-            // SAFETY: The changeset is initialised, was never applied, and is not used again.
-            unsafe { bindings::of_changeset_destroy(changes.get()) };
-            return Err(ENOMEM);
-        };
+        let node = NonNull::new(node.cast::<Node>()).ok_or(ENOMEM)?;
 
-        // INVARIANT: The changeset is initialised, and the node is its own, below `parent`.
+        // INVARIANT: The node is the changeset's own, below `parent`.
         Ok(Self {
             changes,
-            applied: false,
             // SAFETY: of_changeset_create_node() hands one reference to its caller.
             node: unsafe { ARef::from_raw(node) },
             _parent: parent.into(),
@@ -125,7 +227,7 @@ impl NewNode {
         // SAFETY: Changeset and node are valid by the invariant; name and value are copied.
         to_result(unsafe {
             bindings::of_changeset_add_prop_string(
-                self.changes.get(),
+                self.changes.set.get(),
                 self.node.as_raw(),
                 name.as_char_ptr(),
                 value.as_char_ptr(),
@@ -135,16 +237,7 @@ impl NewNode {
 
     /// Adds a property that is an array of 32-bit cells.
     pub(crate) fn cells(&mut self, name: &CStr, cells: &[u32]) -> Result {
-        // SAFETY: Changeset and node are valid by the invariant; name and cells are copied.
-        to_result(unsafe {
-            bindings::of_changeset_add_prop_u32_array(
-                self.changes.get(),
-                self.node.as_raw(),
-                name.as_char_ptr(),
-                cells.as_ptr(),
-                cells.len(),
-            )
-        })
+        self.changes.cells(&self.node, name, cells)
     }
 
     /// Adds a property that has no value.
@@ -152,7 +245,7 @@ impl NewNode {
         // SAFETY: Changeset and node are valid by the invariant; the name is copied.
         to_result(unsafe {
             bindings::of_changeset_add_prop_bool(
-                self.changes.get(),
+                self.changes.set.get(),
                 self.node.as_raw(),
                 name.as_char_ptr(),
             )
@@ -163,28 +256,12 @@ impl NewNode {
     ///
     /// Fails with `EBUSY` if `dev` has a node.
     pub(crate) fn attach(mut self, dev: &device::Device<Bound>) -> Result<DeviceNode<'_>> {
-        // SAFETY: The changeset is initialised and has not been applied.
-        to_result(unsafe { bindings::of_changeset_apply(self.changes.get()) })?;
-        self.applied = true;
+        self.changes.apply()?;
 
         // SAFETY: Both are valid; the device takes a reference of its own to the node.
         to_result(unsafe { bindings::device_add_of_node(raw_device(dev), self.node.as_raw()) })?;
         // INVARIANT: The changeset is applied, and `dev` just took the node.
         Ok(DeviceNode { dev, new: self })
-    }
-}
-
-impl Drop for NewNode {
-    fn drop(&mut self) {
-        if self.applied {
-            // SAFETY: The changeset is initialised and applied.
-            let ret = unsafe { bindings::of_changeset_revert(self.changes.get()) };
-            if let Err(e) = to_result(ret) {
-                pr_err!("device-tree node could not be removed: {:?}\n", e);
-            }
-        }
-        // SAFETY: The changeset is initialised and is not used again.
-        unsafe { bindings::of_changeset_destroy(self.changes.get()) };
     }
 }
 

@@ -39,7 +39,7 @@ mod pci_enabled;
 mod spider;
 
 use irq_domain::Forward;
-use of::{Children, DeviceNode, NewNode, Overlay};
+use of::{Children, DeviceNode, NewNode, Node, Overlay, Property};
 use pci_enabled::Enabled;
 use spider::ep_face;
 
@@ -56,6 +56,7 @@ const BARS: [(u8, u32); 2] = [
 /// whoever uses a thing goes before it.
 struct Bridge<'bound> {
     _children: Children<'bound>,
+    _iommus: Option<Property>,
     _overlay: Overlay,
     _interrupt: Forward<'bound>,
     _node: DeviceNode<'bound>,
@@ -123,6 +124,20 @@ fn new_node(pdev: &pci::Device<Core<'_>>) -> Result<NewNode> {
     Ok(node)
 }
 
+/// Tells the controller below `node` of the IOMMU that translates for this PCI device, if one does: the controller's
+/// DMA comes from here, but a platform device's IOMMU is looked for in its own node alone.
+fn behind_iommu(pdev: &pci::Device<Core<'_>>, node: &Node) -> Result<Option<Property>> {
+    let bus = pci_device::bus_node(pdev).ok_or(ENODEV)?;
+    let Some(cells) = bus.iommu_of(pdev.dev_id().into())? else {
+        return Ok(None);
+    };
+    let controller = node
+        .child(c"pci-ep-bus")
+        .and_then(|bus| bus.child(c"pcie-ep"))
+        .ok_or(ENODEV)?;
+    Property::cells(&controller, c"iommus", &cells).map(Some)
+}
+
 /// Whether the controller has an eDMA, by the channels that it counts, as the stock driver does
 /// (`dw_pcie_edma_find_channels`).
 fn has_edma(pdev: &pci::Device<Core<'_>>) -> Result<bool> {
@@ -162,11 +177,13 @@ impl pci::Driver for BridgeDriver {
             ),
         };
         let overlay = Overlay::apply(blob, &node)?;
+        let iommus = behind_iommu(pdev, &node)?;
         let children = Children::populate(pdev.as_ref())?;
 
         dev_info!(pdev, "R-Car S4 endpoint controller attached\n");
         Ok(Bridge {
             _children: children,
+            _iommus: iommus,
             _overlay: overlay,
             _interrupt: interrupt,
             _node: node,
