@@ -7,13 +7,14 @@
 #   make gdb-ep, make gdb-rc [ARGS='-batch -ex bt']     gdb on a running guest (run it with KERNEL_VARIANT=gdb)
 #   make bench                                          the figures, as ratios within one run
 #   make bench-vntb                                     ping over the stock vNTB, doorbell polled and embedded
+#   make bench-dma                                      a delegated channel against the CPU and the EP's own
 #   make lint                                           rustfmt and clippy, the kernel modules too
 
 FUNCTION ?= epf-test
 CARGO ?= cargo
 PAIR := $(CARGO) run --quiet --release --package pair --
 
-.PHONY: run-pair test unit-test suite gdb-ep gdb-rc bench bench-vntb lint clean
+.PHONY: run-pair test unit-test suite gdb-ep gdb-rc bench bench-vntb bench-dma lint clean
 
 # The device is a program of its own, and QEMU loads a library; the runner finds both beside itself.
 define build
@@ -47,6 +48,9 @@ bench:
 
 bench-vntb:
 	ci/bench/vntb.sh
+
+bench-dma:
+	ci/bench/dma.sh
 
 lint:
 	$(CARGO) fmt --all --check

@@ -12,6 +12,9 @@
 //!
 //! `mmio copy FILE OFFSET SIZE SECONDS`: memcpy of SIZE bytes from RAM to the BAR and back, again and again, and
 //! between two places in RAM. Prints `to_mbs`, `from_mbs` and `ram_mbs`, in MB (10^6 bytes) a second: medians.
+//!
+//! `mmio send FILE OFFSET SIZE COUNT`: COUNT times a memcpy of SIZE bytes from RAM to the BAR, and a read of its last word,
+//! behind which all of them have arrived. Prints `send_ns`, the median of one. What was there before is lost.
 
 use std::env;
 use std::process::ExitCode;
@@ -56,17 +59,36 @@ fn copy(bar: &Bar, offset: usize, size: usize, time: Duration) {
     }
 }
 
+/// Copies to the BAR until all has arrived, so many times.
+fn send(bar: &Bar, offset: usize, size: usize, count: usize) {
+    let window = bar.bytes(offset, size).as_ptr();
+    let source = vec![0x5au8; size];
+    let mut times: Vec<u128> = (0..count)
+        .map(|_| {
+            let start = Instant::now();
+            // SAFETY: `window` has `size` bytes of a live mapping of a device, which no memory of ours overlaps.
+            unsafe { window.copy_from_nonoverlapping(source.as_ptr(), size) };
+            bar.read32((offset + size - 1) & !3);
+            start.elapsed().as_nanos()
+        })
+        .collect();
+    times.sort_unstable();
+    println!("send_ns {}", times[count / 2]);
+}
+
 fn run() -> Result<(), String> {
     let usage =
         "usage: mmio read|write|write64 FILE OFFSET COUNT, mmio copy FILE OFFSET SIZE SECONDS, \
-                 mmio peek FILE OFFSET, or mmio poke FILE OFFSET VALUE";
+                 mmio send FILE OFFSET SIZE COUNT, mmio peek FILE OFFSET, or mmio poke FILE OFFSET VALUE";
     let arguments: Vec<String> = env::args().skip(1).collect();
     let one = String::from("1");
-    let (operation, path, offset, count, seconds) = match &arguments[..] {
+    let (operation, path, offset, count, last) = match &arguments[..] {
         [operation, path, offset] if operation == "peek" => (operation, path, offset, &one, None),
         [operation, path, offset, count] => (operation, path, offset, count, None),
-        [operation, path, offset, count, seconds] if operation == "copy" => {
-            (operation, path, offset, count, Some(seconds))
+        [operation, path, offset, count, last]
+            if ["copy", "send"].contains(&operation.as_str()) =>
+        {
+            (operation, path, offset, count, Some(last))
         }
         _ => return Err(usage.into()),
     };
@@ -120,9 +142,17 @@ fn run() -> Result<(), String> {
             );
         }
         "copy" => {
-            let seconds = seconds.and_then(|text| text.parse().ok()).ok_or(usage)?;
+            let seconds = last.and_then(|text| text.parse().ok()).ok_or(usage)?;
             bar.check(offset, count)?;
             copy(&bar, offset, count, Duration::from_secs(seconds));
+        }
+        "send" => {
+            let times = last.and_then(|text| text.parse().ok()).ok_or(usage)?;
+            bar.check(offset, count)?;
+            if times == 0 {
+                return Err(usage.into());
+            }
+            send(&bar, offset, count, times);
         }
         _ => return Err(usage.into()),
     }
