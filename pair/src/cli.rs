@@ -3,7 +3,7 @@
 
 use crate::function::{Function, Setting};
 use crate::net;
-use crate::options::{Debug, Edma, Options, Windows};
+use crate::options::{Debug, Edma, Iommu, Options, Windows};
 use crate::run;
 use crate::side::{Side, Sides};
 use crate::status::Failure;
@@ -207,6 +207,9 @@ pub struct BootArgs {
     /// Windows onto the peer's memory: `fast` (memory speed, by a library in QEMU) where it can run, or `trap`.
     #[arg(long, value_enum, default_value_t, env = "SPIDER_PAIR_WINDOWS")]
     pub windows: Windows,
+    /// Whose DMA goes through an IOMMU, QEMU's virtio-iommu: `none`, `ep`, `rc` or `both`.
+    #[arg(long, value_enum, default_value_t, env = "SPIDER_PAIR_IOMMU")]
+    pub iommu: Iommu,
     /// Prepare for gdb: a guest waits for `pair gdb` before its first instruction; QEMU has patience with the device.
     #[arg(long, value_name = "WHAT", env = "SPIDER_PAIR_GDB")]
     pub gdb: Option<Debug>,
@@ -355,6 +358,7 @@ impl BootArgs {
             cpus: self.cpus,
             edma: self.edma.unwrap_or_default(),
             windows: self.windows,
+            iommu: self.iommu,
             gdb: self.gdb,
             step_timeout: self.step_timeout,
             runs: self.place.runs(),

@@ -3,6 +3,7 @@
 
 use crate::function::{Function, Setting};
 use crate::side::{Side, Sides};
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,6 +51,34 @@ pub enum Windows {
     Trap,
 }
 
+/// Whose DMA goes through an IOMMU (`--iommu`).
+///
+/// It is QEMU's `virtio-iommu-pci`: the one that tells a vfio-user device of each mapping. The virt machine's own,
+/// `iommu=smmuv3`, has no such notifier (`smmuv3_notify_flag_changed` in QEMU), and QEMU refuses the device behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Iommu {
+    /// Nobody's: DMA addresses are physical ones.
+    #[default]
+    None,
+    /// The endpoint controller's, on the EP.
+    Ep,
+    /// The function's, on the RC.
+    Rc,
+    /// Each side's.
+    Both,
+}
+
+impl Iommu {
+    /// Whether this side has one.
+    pub fn of(self, side: Side) -> bool {
+        matches!(
+            (self, side),
+            (Iommu::Both, _) | (Iommu::Ep, Side::Ep) | (Iommu::Rc, Side::Rc)
+        )
+    }
+}
+
 /// Everything that makes one pair differ from another.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -77,6 +106,8 @@ pub struct Options {
     pub edma: Edma,
     /// How windows are served.
     pub windows: Windows,
+    /// Which side's DMA goes through an IOMMU.
+    pub iommu: Iommu,
     /// What will be debugged from the start.
     pub gdb: Option<Debug>,
     /// How long one step of the boot may take (a guest to its agent, the link, the function).
@@ -100,6 +131,7 @@ impl Default for Options {
             cpus: 2,
             edma: Edma::Default,
             windows: Windows::default(),
+            iommu: Iommu::default(),
             gdb: None,
             step_timeout: Duration::from_secs(60),
             runs: PathBuf::from("runs"),

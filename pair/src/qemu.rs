@@ -56,6 +56,13 @@ fn vfio_user(id: &str, bus: &str, socket: &Path, options: &Options) -> Value {
     })
 }
 
+/// An IOMMU, in a slot of its own so that no other device moves. It comes before all whose DMA it translates.
+///
+/// MSIs go past it: the virt machine reserves the ITS's page (`virt_machine_device_pre_plug_cb`). On the EP nothing else
+/// would do: the PCI device, whose MSIs these are, and the platform device on it are one requester to QEMU and two to
+/// the guest's kernel, which gives each a domain, of which the platform device's, the later one, holds.
+const IOMMU: &str = "virtio-iommu-pci,addr=1e";
+
 /// The arguments of `device_add` that plug the function into the RC's slot.
 pub fn plug(sockets: &Sockets, options: &Options) -> Value {
     vfio_user(FUNCTION_ID, ROOT_PORT_ID, &sockets.face(Side::Rc), options)
@@ -104,6 +111,9 @@ pub fn arguments(side: Side, options: &Options, files: &Files, sockets: &Sockets
         "-drive",
         &format!("if=none,id=root,format=raw,readonly=on,file={rootfs}"),
     );
+    if options.iommu.of(side) {
+        push("-device", &IOMMU);
+    }
     push("-device", &"virtio-blk-pci,drive=root");
     push("-device", &"virtio-rng-pci");
     let port = escape(&sockets.port(side).to_string_lossy());
@@ -172,6 +182,7 @@ fn escape(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Iommu;
     use std::path::PathBuf;
 
     fn line(side: Side, options: &Options) -> String {
@@ -208,6 +219,29 @@ mod tests {
             assert!(text.contains("-plugin\n/t/w,,1.so,socket=/s/windows.sock,side="));
             assert!(text.contains("file=/r/root,,1.erofs\n"));
             assert!(text.contains("-initrd\n/r/i,1.cpio\n"));
+        }
+    }
+
+    #[test]
+    fn an_iommu_comes_before_whatever_it_translates_for() {
+        for (iommu, ep, rc) in [
+            (Iommu::None, false, false),
+            (Iommu::Ep, true, false),
+            (Iommu::Rc, false, true),
+            (Iommu::Both, true, true),
+        ] {
+            let options = Options {
+                iommu,
+                ..Options::default()
+            };
+            for (side, wanted) in [(Side::Ep, ep), (Side::Rc, rc)] {
+                let text = line(side, &options);
+                let at = text.find("virtio-iommu-pci");
+                assert_eq!(at.is_some(), wanted, "{text}");
+                let others = ["virtio-blk-pci", "vfio-user-pci", "pcie-root-port"];
+                let others = others.iter().filter_map(|device| text.find(device));
+                assert!(others.min() > at, "{text}");
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `runs/<id>/`: the evidence of a run, and how other commands find a live one.
 
+use crate::options::Iommu;
 use crate::side::Sides;
 use crate::status::Failure;
 use crate::windows::Serving;
@@ -36,6 +37,8 @@ pub struct Record {
     pub device_pid: Option<i32>,
     /// How windows are served.
     pub windows: Serving,
+    /// Whose DMA goes through an IOMMU.
+    pub iommu: Iommu,
 }
 
 /// Paths of the sockets below a run's socket directory. Names are short: a Unix path has 108 bytes.
@@ -355,6 +358,7 @@ mod tests {
             device: PathBuf::new(),
             device_pid: None,
             windows: Serving::Trap { reason: None },
+            iommu: Iommu::None,
         }
     }
 

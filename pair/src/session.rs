@@ -380,6 +380,7 @@ impl Pair {
             device: artefacts.device.clone(),
             device_pid: self.device.as_ref().map(Service::pid),
             windows: artefacts.windows.clone(),
+            iommu: self.options.iommu,
         })
     }
 
