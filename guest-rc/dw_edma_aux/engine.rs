@@ -70,11 +70,14 @@ fn look(queue: &mut Channel<'_>, cause: Cause) {
         Run::Stopping => return feed(queue),
         Run::Rest | Run::Gone => return,
     }
+    let batched = lane.batched();
     if lane.advance() {
+        let told = lane.run == Run::Cycle || lane.batched() < batched;
         match cause {
             Cause::Interrupt => lane.fresh = true,
-            // What no message told: see whether they are sent to us at all.
-            Cause::Tick if !lane.polls() => {
+            // What no message told, though the end of a batch has one: see whether they are sent to us
+            // at all.
+            Cause::Tick if told && !lane.polls() => {
                 lane.counters.found += 1;
                 lane.route();
             }

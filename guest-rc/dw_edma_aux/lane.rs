@@ -18,9 +18,10 @@ use crate::{
 const BATCHES: usize = 2;
 
 /// Ended transfers and bytes after which the client's wish for an interrupt is heard within a batch;
-/// the last element of a batch has one anyway.
+/// the last element of a batch has one anyway. So many bytes are some milliseconds: each message costs a
+/// read across the bus, and a queue of large transfers is to have few.
 const MOST_TRANSFERS: u32 = 32;
-const MOST_BYTES: u64 = 1 << 20;
+const MOST_BYTES: u64 = 16 << 20;
 
 /// How often to look whether a channel is no longer running that is about to stop.
 const LOOKS: u32 = 50;
@@ -174,6 +175,11 @@ impl Lane {
             fresh: false,
             counters: Counters::default(),
         })
+    }
+
+    /// How many batches are in the ring whose end is not known to be reached.
+    pub(crate) fn batched(&self) -> usize {
+        self.batched
     }
 
     /// Whether completions have to be looked for.
