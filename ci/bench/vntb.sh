@@ -18,8 +18,8 @@ if [ "${1-}" != --inside ]; then
     fi
     results=$(mktemp -d)
     trap 'rm -rf "$results"' EXIT
-    $pair run --function vntb --net --edma off -- "$0" --inside polled "$results"
-    $pair run --function vntb --net -- "$0" --inside embedded "$results"
+    PAIR="$pair" $pair run --function vntb --net --edma off -- "$0" --inside polled "$results"
+    PAIR="$pair" $pair run --function vntb --net -- "$0" --inside embedded "$results"
     echo "# ping over the stock vNTB, 56 bytes, 60 round trips in each boot"
     printf '%-10s %10s %10s %10s\n' doorbell median p10 p90
     for way in polled embedded; do
@@ -63,9 +63,13 @@ snapshot() {
         spent "$pid"
     done
 }
+# Reads by the EP's CPU that came to the device, each of which it waits for.
+trapped() { $PAIR inspect ep.reads.bar0; }
+reads=$(trapped)
 before=$(snapshot)
 mean=$(rc ping -A -q -c 200 ep | rtt)
 after=$(snapshot)
+reads=$(($(trapped) - reads))
 stack_rc=$(rc ping -A -q -c 200 127.0.0.1 | rtt)
 stack_ep=$(ep ping -A -q -c 200 127.0.0.1 | rtt)
 read_rc=$(rc "mmio read /sys/bus/pci/devices/0000:01:00.0/resource4 0 500" | awk '$1 == "read_ns" { print $2 / 1e6 }')
@@ -77,4 +81,5 @@ paste <(echo "$before") <(echo "$after") | awk -v mean="$mean" -v names="RC's QE
 {
     printf '%-34s %7.3f ms\n' "of it: a ping within the RC" "$stack_rc" "of it: a ping within the EP" "$stack_ep" \
         "one trapped read of the RC" "$read_rc" "one trapped read of the EP" "$read_ep"
+    awk -v n="$reads" 'BEGIN { printf "%-34s %7.1f\n", "such reads of the EP", n / 200 }'
 } >>"$results/account"
