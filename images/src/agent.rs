@@ -71,13 +71,12 @@ impl Images {
                 command
                     .arg(source.join("Cargo.toml"))
                     .arg(shop.dir.join("crates"));
-                step::run(
+                step::carry_out(
                     "fetching crates",
                     command,
-                    &mut shop.log,
+                    shop,
                     Deadline::DOWNLOAD,
                     &mut task,
-                    &mut |_, _| {},
                 )?;
                 // Without dependencies cargo creates nothing.
                 fs::create_dir_all(shop.dir.join("crates"))

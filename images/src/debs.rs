@@ -187,14 +187,7 @@ impl Apt {
         )?;
         let mut command = step::script("finish.sh");
         command.arg(root);
-        step::run(
-            "configuring",
-            command,
-            &mut shop.log,
-            Deadline::BUILD,
-            task,
-            &mut |_, _| {},
-        )?;
+        step::carry_out("configuring", command, shop, Deadline::BUILD, task)?;
         fs::remove_dir_all(&self.dir)
             .with_context(|| format!("cannot remove {}", self.dir.display()))
     }

@@ -164,14 +164,7 @@ fn build(
     let build = shop.dir.join("build");
     let mut command = toolbox.script("kernel-config.sh");
     command.arg(&source.tree).arg(&build).args(fragments);
-    step::run(
-        "configuring",
-        command,
-        &mut shop.log,
-        Deadline::BUILD,
-        task,
-        &mut |_, _| {},
-    )?;
+    step::carry_out("configuring", command, shop, Deadline::BUILD, task)?;
     check_config(&build, fragments)?;
 
     let mut count = 0;

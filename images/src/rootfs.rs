@@ -45,13 +45,12 @@ impl Images {
                     .arg(&source.tree)
                     .arg(shop.dir.join("selftests"))
                     .arg(&root);
-                step::run(
+                step::carry_out(
                     "compiling selftests",
                     command,
-                    &mut shop.log,
+                    shop,
                     Deadline::BUILD,
                     &mut task,
-                    &mut |_, _| {},
                 )?;
 
                 let mut command = toolbox.script("rootfs.sh");
@@ -59,14 +58,7 @@ impl Images {
                     .arg(&root)
                     .arg(here.join("overlay"))
                     .arg(shop.dir.join("rootfs.erofs"));
-                step::run(
-                    "packing",
-                    command,
-                    &mut shop.log,
-                    Deadline::BUILD,
-                    &mut task,
-                    &mut |_, _| {},
-                )?;
+                step::carry_out("packing", command, shop, Deadline::BUILD, &mut task)?;
                 for leftover in [root, shop.dir.join("selftests")] {
                     fs::remove_dir_all(&leftover)
                         .with_context(|| format!("cannot remove {}", leftover.display()))?;

@@ -39,14 +39,7 @@ impl Images {
                 let version = download(shop, &mut task)?;
                 let mut command = toolbox.script("unpack-source.sh");
                 command.arg(shop.dir);
-                step::run(
-                    "unpacking",
-                    command,
-                    &mut shop.log,
-                    Deadline::BUILD,
-                    &mut task,
-                    &mut |_, _| {},
-                )?;
+                step::carry_out("unpacking", command, shop, Deadline::BUILD, &mut task)?;
                 fs::write(shop.dir.join("version"), &version)
                     .context("cannot write the source's version")?;
                 task.done(&version);

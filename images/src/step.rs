@@ -14,6 +14,7 @@ use anyhow::{bail, Context, Result};
 use nix::fcntl::OFlag;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 
+use crate::cache::Workshop;
 use crate::progress::Task;
 
 /// Host variables that a step sees. All others would make builds differ between users, or are meant
@@ -111,6 +112,21 @@ impl Deadline {
 
 const fn minutes(count: u64) -> Duration {
     Duration::from_secs(60 * count)
+}
+
+/// As [`run`], for a step of a build whose lines only its log is for.
+///
+/// # Errors
+///
+/// As [`run`]'s.
+pub fn carry_out(
+    what: &str,
+    command: Command,
+    shop: &mut Workshop,
+    deadline: Deadline,
+    task: &mut Task,
+) -> Result<()> {
+    run(what, command, &mut shop.log, deadline, task, &mut |_, _| {})
 }
 
 /// Runs `command` to its end. Every line of its output goes to `log` and to `on_line`, with the

@@ -126,14 +126,7 @@ impl Images {
 
         let mut command = step::script("finish-toolbox.sh");
         command.arg(&root);
-        step::run(
-            "configuring",
-            command,
-            &mut shop.log,
-            Deadline::BUILD,
-            task,
-            &mut |_, _| {},
-        )?;
+        step::carry_out("configuring", command, shop, Deadline::BUILD, task)?;
 
         let toolbox = Toolbox {
             dir: shop.dir.to_owned(),

@@ -132,14 +132,7 @@ impl Images {
                 command
                     .arg(build)
                     .arg(shop.dir.join("lib/modules").join(release));
-                step::run(
-                    "copying",
-                    command,
-                    &mut shop.log,
-                    Deadline::BUILD,
-                    &mut task,
-                    &mut |_, _| {},
-                )
+                step::carry_out("copying", command, shop, Deadline::BUILD, &mut task)
             })?;
         Ok(dir.join("lib/modules").join(release))
     }
