@@ -42,8 +42,8 @@ const SOCKETS: Duration = Duration::from_secs(20);
 /// As good as for ever: while a person sits at a debugger.
 const PATIENT: Duration = Duration::from_secs(24 * 3600);
 
-/// Memory that nothing leads to any more is looked for every so many seconds, each time for about ten; the kernel says on its console when it
-/// finds some (Documentation/dev-tools/kmemleak.rst).
+/// Memory that nothing leads to any more is looked for every so many seconds, each time for about ten; the kernel says on
+/// its console when it finds some (Documentation/dev-tools/kmemleak.rst).
 const LOOK_FOR_LEAKS: &str = "echo scan=60 2>/dev/null >/sys/kernel/debug/kmemleak || true";
 
 /// Two booted guests and the silicon between them. Dropping it ends them all, in order.
