@@ -42,8 +42,8 @@ END {
             own = bytes * 1e3 / median(took, name " ep " bytes " " depth)
             rate = bytes * 1e3 / ns
             printf "%-6s %8d %5d %9.1f %9.0f %8.1f %9.1f  %-20s %-20s %s\n", "", bytes, depth, rate, 1e9 / ns, cpu, own,
-                judged("%.2f", rate / cpu, mode == 1 && bytes == 65536 && depth == 32 ? "at least" : "", 20),
-                judged("%.2f", rate / own, bytes == 1048576 && depth == 32 ? "at least" : "", 0.8),
+                judged("%.2f", rate / cpu, mode == 1 && bytes == 65536 ? "at least" : "", 20),
+                judged("%.2f", rate / own, bytes == 1048576 ? "at least" : "", 0.8),
                 judged("%.3f", median(reads, key), d == 1 ? "at most" : "below", d == 1 ? 2 : 0.1)
         }
     }

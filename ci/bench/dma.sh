@@ -10,8 +10,8 @@
 # medians of rounds, each of which goes through all of it. Reads are those of the RC's CPU that came to the device: at
 # memory speed, one less for each batch.
 #
-# Throughput is asked of a channel that has work, at depth 32: a lone transfer is one message's latency, which is the
-# machine's scheduler more than the channel, and the CPU's writes are posted, as many at once as there is room for.
+# At depth 1 a transfer is one message's latency, which is the machine's scheduler more than the channel: other work on the
+# machine shows there first.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 pair=${PAIR_PROGRAM-}

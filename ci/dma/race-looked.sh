@@ -5,6 +5,7 @@
 #
 # function: vntb-dma
 # boot: own
+# tier: soak
 # timeout: 600
 . "$SUITE/lib.sh"
 . "$SUITE/dma/routing.inc"
