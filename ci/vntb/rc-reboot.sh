@@ -13,11 +13,16 @@ traffic_starts
 
 rc_before=$(rc cat /proc/sys/kernel/random/boot_id)
 ep_before=$(ep cat /proc/sys/kernel/random/boot_id)
-# The guest may be gone before it can answer.
-rc 'echo b >/proc/sysrq-trigger' || true
-# At once: what the EP sends goes where the RC's old buffer was, and from when the new kernel's driver lets the function
-# master the bus that is someone else's memory.
+# The runner learns only from the guest's next boot that this one is gone. As soon as it is, the EP has to be quiet: what
+# it sends goes where the RC's old buffer was, and from when the new kernel's driver lets the function master the bus that
+# is someone else's memory.
+rc 'echo b >/proc/sysrq-trigger' &
+command=$!
+gone() { [ "$("$PAIR" inspect function.bus_master)" = false ]; }
+wait_for 20 "the RC's reset" gone
 ep modprobe -r ntb_netdev ntb_transport
+gone || fail 'the EP was not quiet before the RC had its driver again'
+wait $command || true
 rebooted() {
     local now
     now=$(rc cat /proc/sys/kernel/random/boot_id) && [ -n "$now" ] && [ "$now" != "$rc_before" ]
