@@ -46,7 +46,7 @@ impl Machine {
                 Target::RcRam { address } => {
                     drop(silicon);
                     let done = self.rc_memory(|ram| ram.read(address, part));
-                    if !self.answered(done, Reason::NoRcMemory) {
+                    if !self.answered(done, Reason::NoRcMemory, address) {
                         part.fill(UNSUPPORTED_REQUEST);
                     }
                 }
@@ -91,7 +91,7 @@ impl Machine {
                 Target::RcRam { address } => {
                     drop(silicon);
                     let done = self.rc_memory(|ram| ram.write(address, part));
-                    self.answered(done, Reason::NoRcMemory);
+                    self.answered(done, Reason::NoRcMemory, address);
                 }
             }
         }
@@ -111,10 +111,10 @@ impl Machine {
 
     /// Whether RAM answered a request. `none` is the reason that is counted when there is none at the
     /// address, or no guest at all.
-    fn answered(&self, done: Option<Result<(), MemoryError>>, none: Reason) -> bool {
+    fn answered(&self, done: Option<Result<(), MemoryError>>, none: Reason, address: u64) -> bool {
         let answered = matches!(done, Some(Ok(())));
         if !answered {
-            self.unsupported(self.silicon(), none);
+            self.unsupported_at(self.silicon(), none, Some(address));
         }
         answered
     }
@@ -129,7 +129,7 @@ impl Machine {
                 .ep()
                 .map(|ep| ep.memory.fetch(address, data).map_err(|_| error));
         }
-        self.answered(done, Reason::NoEpMemory)
+        self.answered(done, Reason::NoEpMemory, address)
     }
 
     /// As [`read_ep`](Self::read_ep); a write has not happened yet when this returns.
@@ -141,7 +141,7 @@ impl Machine {
                 .ep()
                 .map(|ep| ep.memory.post(address, data).map_err(|_| error));
         }
-        self.answered(done, Reason::NoEpMemory);
+        self.answered(done, Reason::NoEpMemory, address);
     }
 
     /// Counts a request of the RC that nothing in the EP answered.
@@ -149,13 +149,26 @@ impl Machine {
         self.unsupported(self.silicon(), Reason::NoEpMemory);
     }
 
-    /// Counts a request that nobody answers. A guest can cause them without end, so ever fewer of them
-    /// are logged.
-    fn unsupported(&self, mut silicon: MutexGuard<'_, Silicon>, reason: Reason) {
+    fn unsupported(&self, silicon: MutexGuard<'_, Silicon>, reason: Reason) {
+        self.unsupported_at(silicon, reason, None);
+    }
+
+    /// Counts a request that nobody answers, at this address of the other side if it got so far. A
+    /// guest can cause them without end, so ever fewer of them are logged.
+    fn unsupported_at(
+        &self,
+        mut silicon: MutexGuard<'_, Silicon>,
+        reason: Reason,
+        address: Option<u64>,
+    ) {
         let logged = silicon.controller.count_unsupported(reason);
         drop(silicon);
         if logged {
-            log::warn!("unsupported request: {}", reason.name());
+            let name = reason.name();
+            match address {
+                Some(address) => log::warn!("unsupported request: {name} at {address:#x}"),
+                None => log::warn!("unsupported request: {name}"),
+            }
         }
     }
 }
