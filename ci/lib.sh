@@ -35,6 +35,17 @@ wait_for() {
     done
 }
 
+# boot_id SIDE: which boot of that guest this is.
+boot_id() {
+    "$1" cat /proc/sys/kernel/random/boot_id
+}
+
+# rebooted SIDE BOOT: that guest answers again, in another boot than that one.
+rebooted() {
+    local now
+    now=$(boot_id "$1") && [ -n "$now" ] && [ "$now" != "$2" ]
+}
+
 # same WHAT WANTED GOT: the case fails unless both are the same.
 same() {
     [ "$2" = "$3" ] || fail "$1: wanted \"$2\", got \"$3\""

@@ -84,18 +84,14 @@ settings=$(ep 'cd /sys/kernel/config/pci_ep/functions/pci_epf_vntb/func1
     for name in vendorid deviceid msi_interrupts; do echo $name=$(cat $name); done; cd pci_epf_vntb.0
     for name in db_count spad_count num_mws mw1 dma_offset dma_num_chans vntb_vid vntb_pid vbus_number ctrl_bar mw1_bar dma_bar db_bar
     do echo $name=$(cat $name); done')
-boot=$(ep cat /proc/sys/kernel/random/boot_id)
+boot=$(boot_id ep)
 busy
 watch
 # The guest may be gone before it can answer.
 ep 'echo b >/proc/sysrq-trigger' || true
 ended
 gone
-rebooted() {
-    local now
-    now=$(ep cat /proc/sys/kernel/random/boot_id) && [ -n "$now" ] && [ "$now" != "$boot" ]
-}
-wait_for 90 'the EP guest to be up again' rebooted
+wait_for 90 'the EP guest to be up again' rebooted ep "$boot"
 wait_for 30 "the EP's controller" ep 'test -e /sys/kernel/config/pci_ep/controllers/*.pcie-ep'
 # shellcheck disable=SC2086 # a setting is a word
 ep "sh -s pci_epf_vntb $(echo $settings)" <"$SUITE/../pair/functions/set-up.sh"

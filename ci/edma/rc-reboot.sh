@@ -12,17 +12,13 @@
 aborted() {
     [ "$(value "$1" last)" = Aborted ]
 }
-rebooted() {
-    local now
-    now=$(rc cat /proc/sys/kernel/random/boot_id) && [ -n "$now" ] && [ "$now" != "$before" ]
-}
 
 set_up
 start_long 1 $((1 << 20)) 3
 start_long 5 $((2 << 20)) 4
 wait_for 20 'channel 1 to be in mid-transfer' running 1
 wait_for 20 'channel 5 to be in mid-transfer' running 5
-before=$(rc cat /proc/sys/kernel/random/boot_id)
+before=$(boot_id rc)
 # The guest may be gone before it can answer.
 rc 'echo b >/proc/sysrq-trigger' || true
 for channel in 1 5; do
@@ -30,7 +26,7 @@ for channel in 1 5; do
     same "the state of channel $channel" halted "$(silicon "$channel" status)"
     on_ep terminate "$channel"
 done
-wait_for 90 'the RC guest to be up again' rebooted
+wait_for 90 'the RC guest to be up again' rebooted rc "$before"
 rc modprobe spider_buffer
 find_buffer
 every_channel_moves

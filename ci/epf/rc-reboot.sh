@@ -7,21 +7,13 @@
 # timeout: 240
 . "$SUITE/lib.sh"
 
-boot_id() {
-    "$1" cat /proc/sys/kernel/random/boot_id
-}
-
 selftest_first 3 pci_ep_basic.MSI_TEST
 ep_before=$(boot_id ep)
 rc_before=$(boot_id rc)
 
 # The guest may be gone before it can answer.
 rc 'echo b >/proc/sysrq-trigger' || true
-rebooted() {
-    local now
-    now=$(boot_id rc) && [ -n "$now" ] && [ "$now" != "$rc_before" ]
-}
-wait_for 90 'the RC guest to be up again' rebooted
+wait_for 90 'the RC guest to be up again' rebooted rc "$rc_before"
 wait_for 60 "the function's driver to probe on the RC" rc test -c /dev/pci-endpoint-test.0
 same "the EP guest's boot" "$ep_before" "$(boot_id ep)"
 

@@ -11,8 +11,8 @@
 
 traffic_starts
 
-rc_before=$(rc cat /proc/sys/kernel/random/boot_id)
-ep_before=$(ep cat /proc/sys/kernel/random/boot_id)
+rc_before=$(boot_id rc)
+ep_before=$(boot_id ep)
 # The runner learns only from the guest's next boot that this one is gone. As soon as it is, the EP has to be quiet: what
 # it sends goes where the RC's old buffer was, and from when the new kernel's driver lets the function master the bus that
 # is someone else's memory.
@@ -23,13 +23,9 @@ wait_for 20 "the RC's reset" gone
 ep modprobe -r ntb_netdev ntb_transport
 gone || fail 'the EP was not quiet before the RC had its driver again'
 wait $command || true
-rebooted() {
-    local now
-    now=$(rc cat /proc/sys/kernel/random/boot_id) && [ -n "$now" ] && [ "$now" != "$rc_before" ]
-}
-wait_for 90 'the RC guest to be up again' rebooted
+wait_for 90 'the RC guest to be up again' rebooted rc "$rc_before"
 wait_for 60 "ntb_hw_epf to probe on the RC" rc test -e "/sys/bus/ntb/devices/$FUNCTION"
-same "the EP guest's boot" "$ep_before" "$(ep cat /proc/sys/kernel/random/boot_id)"
+same "the EP guest's boot" "$ep_before" "$(boot_id ep)"
 
 # The EP's window still leads to the old buffer, as pci-epf-vntb unmaps it on the RC's word alone, and a second mapping of
 # the same place lies behind the first. So the RC has to map and unmap once, while the EP sends nothing.

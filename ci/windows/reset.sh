@@ -29,14 +29,10 @@ done
 watched data
 
 echo '=== the RC reboots'
-before=$(rc cat /proc/sys/kernel/random/boot_id)
+before=$(boot_id rc)
 watch ep "$face" 5
 rc 'echo b >/proc/sysrq-trigger' || true
-rebooted() {
-    local now
-    now=$(rc cat /proc/sys/kernel/random/boot_id) && [ -n "$now" ] && [ "$now" != "$before" ]
-}
-wait_for 90 'the RC guest to be up again' rebooted
+wait_for 90 'the RC guest to be up again' rebooted rc "$before"
 wait_for 60 "the function's driver to probe on the RC" rc test -c /dev/pci-endpoint-test.0
 reads ep "$face" $OFFSET 5 data
 watched data ones
