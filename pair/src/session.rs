@@ -435,6 +435,11 @@ impl Pair {
         ]
     }
 
+    /// Which of our kernels its guests run, unless the user has given others.
+    pub fn kernel_variant(&self) -> images::KernelVariant {
+        self.options.kernel_variant
+    }
+
     /// The steps of the boot, in order.
     pub fn phases(&self) -> &[Phase] {
         &self.phases

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `pair test` and `pair list`.
 
-use super::case::{BootKey, Tier};
+use super::case::{Boot, BootKey, Case, Tier};
 use super::report::Report;
 use super::schedule::schedule;
 use super::select::{discover, select};
@@ -14,6 +14,7 @@ use crate::side::Side;
 use crate::signals::{self, Hold};
 use crate::status::{Exit, Failure};
 use clap::CommandFactory;
+use images::KernelVariant;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -90,7 +91,7 @@ pub fn test(args: &Selection, options_for: OptionsFor) -> Result<Exit, Failure> 
 
     let begun = Instant::now();
     let default = options_for(Function::default(), &[])?;
-    let artefacts = Artefacts::prepare(&default)?;
+    let artefacts = prepare(options_for, &cases)?;
     let directory = new_directory(&default.runs)?;
     let environment = environment(&directory, &default)?;
     let plan = Plan {
@@ -101,15 +102,11 @@ pub fn test(args: &Selection, options_for: OptionsFor) -> Result<Exit, Failure> 
         hidden: option_variables(),
         slowness: default.kernel_variant.slowness(),
     };
-    let key = BootKey {
-        function: Function::default(),
-        options: vec![],
-    };
     let runs = plan.directory.clone();
     let mut booter = RealBooter {
         options_for,
         runs,
-        artefacts: vec![(key, artefacts)],
+        artefacts,
     };
     let mut report = Report {
         preparing: begun.elapsed(),
@@ -148,6 +145,28 @@ pub fn test(args: &Selection, options_for: OptionsFor) -> Result<Exit, Failure> 
     Ok(report.exit())
 }
 
+/// Has everything built that takes long, before the first case: what the user's own options ask for, and every other
+/// variant of the kernel that a case does. With each goes the key of the first pair that is made of it.
+fn prepare(options_for: OptionsFor, cases: &[Case]) -> Result<Vec<(BootKey, Artefacts)>, Failure> {
+    let users = BootKey {
+        function: Function::default(),
+        options: vec![],
+    };
+    let keys = cases.iter().filter_map(|case| match &case.boot {
+        Boot::Shared(key) | Boot::Own(key) => Some(key),
+        Boot::None => None,
+    });
+    let (mut variants, mut artefacts) = (vec![], vec![]);
+    for key in [&users].into_iter().chain(keys) {
+        let options = options_for(key.function, &key.options)?;
+        if !variants.contains(&options.kernel_variant) {
+            variants.push(options.kernel_variant);
+            artefacts.push((key.clone(), Artefacts::prepare(&options)?));
+        }
+    }
+    Ok(artefacts)
+}
+
 /// `runs/<time>-test/`, in which each pair's own run is a directory.
 fn new_directory(runs: &Path) -> Result<PathBuf, Failure> {
     let cannot = |error: io::Error| {
@@ -180,16 +199,14 @@ fn environment(directory: &Path, options: &Options) -> Result<Vec<(OsString, OsS
     let mut path = OsString::from(program.parent().unwrap_or(Path::new("/")));
     path.push(":");
     path.push(std::env::var_os("PATH").unwrap_or_default());
-    let variant = options.kernel_variant;
     let mut environment = vec![
         ("PATH".into(), path),
         ("PAIR".into(), program.into()),
         ("SUITE".into(), root().into()),
         ("RUN_DIR".into(), directory.into()),
         (crate::run::RUN_VARIABLE.into(), OsString::new()),
-        ("KERNEL_VARIANT".into(), variant.name().into()),
-        ("SLOWNESS".into(), variant.slowness().to_string().into()),
     ];
+    environment.extend(about_kernel(options.kernel_variant));
     for (variable, side) in [
         ("SPIDER_PAIR_EP_KERNEL", Side::Ep),
         ("SPIDER_PAIR_RC_KERNEL", Side::Rc),
@@ -201,6 +218,14 @@ fn environment(directory: &Path, options: &Options) -> Result<Vec<(OsString, OsS
         }
     }
     Ok(environment)
+}
+
+/// What a case finds of the kernels: which they are, and how slow.
+fn about_kernel(variant: KernelVariant) -> [(OsString, OsString); 2] {
+    [
+        ("KERNEL_VARIANT".into(), variant.name().into()),
+        ("SLOWNESS".into(), variant.slowness().to_string().into()),
+    ]
 }
 
 /// The variables that stand for options: meant for this command, not for a `pair` that a case runs.
@@ -247,7 +272,13 @@ impl Booter for RealBooter<'_> {
 
 impl Booted for Pair {
     fn env(&self) -> Vec<(OsString, OsString)> {
-        Pair::env(self)
+        let mut environment = Pair::env(self);
+        environment.extend(about_kernel(self.kernel_variant()));
+        environment
+    }
+
+    fn slowness(&self) -> u32 {
+        self.kernel_variant().slowness()
     }
 
     fn dir(&self) -> &Path {

@@ -55,6 +55,8 @@ pub trait Booter {
 pub trait Booted {
     /// The environment in which `ep` and `rc` reach it.
     fn env(&self) -> Vec<(OsString, OsString)>;
+    /// How many times as long as it says a case may take on it ([`images::KernelVariant::slowness`]).
+    fn slowness(&self) -> u32;
     /// Where its logs are.
     fn dir(&self) -> &Path;
     /// The first thing that went wrong with it.
@@ -96,7 +98,7 @@ pub struct Plan {
     pub environment: Vec<(OsString, OsString)>,
     /// Variables of the runner that no case finds.
     pub hidden: Vec<OsString>,
-    /// How many times as long as it says a case may take ([`images::KernelVariant::slowness`]).
+    /// How many times as long as it says a case without a pair may take ([`images::KernelVariant::slowness`]).
     pub slowness: u32,
 }
 
@@ -220,13 +222,14 @@ impl<B: Booter> Bench<'_, B> {
                     environment.extend(pair.env());
                     evidence.push(pair.dir().to_owned());
                 }
+                let slowness = pair.map_or(self.plan.slowness, Booted::slowness);
                 let script = Script {
                     path: case.path.clone(),
                     environment,
                     hidden: self.plan.hidden.clone(),
                     directory: directory.clone(),
                     log: log.clone(),
-                    timeout: case.timeout * self.plan.slowness,
+                    timeout: case.timeout * slowness,
                 };
                 script.run(|| {
                     self.booter

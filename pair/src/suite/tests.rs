@@ -14,23 +14,30 @@ struct Fake {
     rounds_left: Option<Cell<u32>>,
 }
 
-struct FakePair(PathBuf, Rc<Cell<i32>>);
+struct FakePair {
+    directory: PathBuf,
+    alive: Rc<Cell<i32>>,
+    slowness: u32,
+}
 
 impl Drop for FakePair {
     fn drop(&mut self) {
-        self.1.set(self.1.get() - 1);
+        self.alive.set(self.alive.get() - 1);
     }
 }
 
 impl Booted for FakePair {
     fn env(&self) -> Vec<(OsString, OsString)> {
-        vec![("PAIR_DIR".into(), self.0.clone().into())]
+        vec![("PAIR_DIR".into(), self.directory.clone().into())]
+    }
+    fn slowness(&self) -> u32 {
+        self.slowness
     }
     fn dir(&self) -> &Path {
-        &self.0
+        &self.directory
     }
     fn health(&self) -> Result<(), Failure> {
-        if self.0.join("dead").exists() {
+        if self.directory.join("dead").exists() {
             return Err(Failure::new(Exit::Panic, "the EP guest panicked"));
         }
         Ok(())
@@ -51,7 +58,11 @@ impl Booter for Fake {
         let directory = self.root.join(format!("boot-{}", self.boots.len()));
         std::fs::create_dir(&directory).unwrap();
         self.alive.set(1);
-        Ok(FakePair(directory, self.alive.clone()))
+        Ok(FakePair {
+            directory,
+            alive: self.alive.clone(),
+            slowness: if key.options == ["slow"] { 3 } else { 1 },
+        })
     }
     fn go_on(&self) -> Result<(), Failure> {
         match &self.rounds_left {
@@ -196,6 +207,12 @@ fn a_timed_out_case_does_not_hand_its_pair_on() {
     ]);
     assert_eq!(done.boots.len(), 2);
     assert_eq!(done.report.exit(), Exit::Timeout);
+}
+
+#[test]
+fn a_slow_pair_gives_a_case_more_time() {
+    let done = once(&[("a.slow", "# S\n# options: slow\n# timeout: 1\nsleep 1.5")]);
+    assert_eq!(done.report.exit(), Exit::Pass, "{}", done.ktap);
 }
 
 #[test]
