@@ -19,7 +19,7 @@ for n in 1 2 3 4 5 6 7 8 9 10; do
 done
 
 echo '=== many at once, beside all else: none gets stuck, and the end is told'
-busy
+contend
 for round in 1 2 3 4 5; do
     before=$(notified 3 'done')
     for channel in "${CHANNELS[@]}"; do

@@ -18,7 +18,7 @@ for channel in "${CHANNELS[@]}"; do
 done
 
 echo '=== beside DMA and doorbells of the EP they hang'
-busy
+contend
 times=2500
 for channel in "${CHANNELS[@]}"; do
     queue "$channel" "$channel" $times
