@@ -30,6 +30,8 @@ wait_for 5 'the runner to tell' says 'is dropped: '
 wait_for 5 'the library to tell' grep -q 'spider-windows: the device closed the connection: accesses trap' "$run/ep-qemu.log"
 
 reads ep "$face" $OFFSET 0 ones
+grep -qE 'unsupported request: bus_master_disabled from the EP through its window \+ 0x20[0-9a-f]{4}$' "$run/device.log" ||
+    fail "the device's log does not say who read where: $(grep unsupported "$run/device.log")"
 rc setpci -s "$FUNCTION" COMMAND=4:4
 SIZE=0x1000 reads ep "$face" $OFFSET 0 data
 ep window close $REGION

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Performs an access where the fabric said it goes: the peer's RAM, a register block, an interrupt.
 
+use std::fmt;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::{Machine, Silicon};
@@ -11,17 +12,67 @@ use crate::vfio_user::memory::{DmaTable, MemoryError};
 /// What a read returns where nothing answers: a master abort on PCI reads all ones.
 const UNSUPPORTED_REQUEST: u8 = 0xff;
 
+/// Who makes an access, and where it begins.
+#[derive(Clone, Copy)]
+pub(super) enum Origin {
+    /// The RC, at this offset of one of the function's BARs.
+    Rc { bar: u8, offset: u64 },
+    /// The EP's CPU, at this offset of its outbound window.
+    Ep { offset: u64 },
+    /// The eDMA, with a message for this address of the RC's.
+    EdmaMessage { address: u64 },
+    /// The eDMA, with what lies at this address of the EP's.
+    EdmaData { local: u64 },
+}
+
+impl Origin {
+    /// The same access, `done` bytes further on.
+    fn after(self, done: usize) -> Self {
+        let after = |start: u64| start.wrapping_add(done as u64);
+        match self {
+            Self::Rc { bar, offset } => Self::Rc {
+                bar,
+                offset: after(offset),
+            },
+            Self::Ep { offset } => Self::Ep {
+                offset: after(offset),
+            },
+            Self::EdmaMessage { address } => Self::EdmaMessage {
+                address: after(address),
+            },
+            Self::EdmaData { local } => Self::EdmaData {
+                local: after(local),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rc { bar, offset } => write!(f, "from the RC through BAR {bar} + {offset:#x}"),
+            Self::Ep { offset } => write!(f, "from the EP through its window + {offset:#x}"),
+            Self::EdmaMessage { address } => {
+                write!(f, "from the eDMA, its message for {address:#x}")
+            }
+            Self::EdmaData { local } => write!(f, "from the eDMA, the EP's data at {local:#x}"),
+        }
+    }
+}
+
 impl Machine {
     /// Fills `data` from wherever `resolve` says each part of it lives. `resolve` gets the offset into
     /// `data` and the length left, and answers for a prefix of at least one byte.
     pub(super) fn read_through(
         self: &Arc<Self>,
+        origin: Origin,
         data: &mut [u8],
         resolve: impl Fn(&Silicon, u64, u64) -> Resolved,
     ) {
         let mut done = 0;
         while done < data.len() {
             let left = (data.len() - done) as u64;
+            let from = origin.after(done);
             let mut silicon = self.silicon();
             let Resolved { target, len } = resolve(&silicon, done as u64, left);
             let part = &mut data[done..done + len.clamp(1, left) as usize];
@@ -31,7 +82,7 @@ impl Machine {
                     silicon.controller.ep_read_bytes(offset, part);
                 }
                 Target::Unsupported(reason) => {
-                    self.unsupported(silicon, reason);
+                    self.unsupported(silicon, reason, format_args!("{from}"));
                     part.fill(UNSUPPORTED_REQUEST);
                 }
                 // An MSI is a posted write; whoever reads its address gets zeroes, not an error: the
@@ -39,14 +90,14 @@ impl Machine {
                 Target::RcMsi => part.fill(0),
                 Target::EpRam { address } => {
                     drop(silicon);
-                    if !self.read_ep(address, part) {
+                    if !self.read_ep(from, address, part) {
                         part.fill(UNSUPPORTED_REQUEST);
                     }
                 }
                 Target::RcRam { address } => {
                     drop(silicon);
                     let done = self.rc_memory(|ram| ram.read(address, part));
-                    if !self.answered(done, Reason::NoRcMemory, address) {
+                    if !self.answered(done, Reason::NoRcMemory, from, address) {
                         part.fill(UNSUPPORTED_REQUEST);
                     }
                 }
@@ -58,12 +109,14 @@ impl Machine {
     /// dropped and counted, as a posted write on PCI is.
     pub(super) fn write_through(
         self: &Arc<Self>,
+        origin: Origin,
         data: &[u8],
         resolve: impl Fn(&Silicon, u64, u64) -> Resolved,
     ) {
         let mut done = 0;
         while done < data.len() {
             let left = (data.len() - done) as u64;
+            let from = origin.after(done);
             let silicon = self.silicon();
             let Resolved { target, len } = resolve(&silicon, done as u64, left);
             let part = &data[done..done + len.clamp(1, left) as usize];
@@ -74,7 +127,9 @@ impl Machine {
                         silicon.controller.ep_write_bytes(offset, part, effects);
                     });
                 }
-                Target::Unsupported(reason) => self.unsupported(silicon, reason),
+                Target::Unsupported(reason) => {
+                    self.unsupported(silicon, reason, format_args!("{from}"));
+                }
                 Target::RcMsi => match fabric::msi_vector(&silicon.controller, part) {
                     Ok(vector) => {
                         drop(silicon);
@@ -82,16 +137,16 @@ impl Machine {
                             rc.interrupts.trigger(irq::MSI_INDEX, vector.into());
                         }
                     }
-                    Err(reason) => self.unsupported(silicon, reason),
+                    Err(reason) => self.unsupported(silicon, reason, format_args!("{from}")),
                 },
                 Target::EpRam { address } => {
                     drop(silicon);
-                    self.write_ep(address, part);
+                    self.write_ep(from, address, part);
                 }
                 Target::RcRam { address } => {
                     drop(silicon);
                     let done = self.rc_memory(|ram| ram.write(address, part));
-                    self.answered(done, Reason::NoRcMemory, address);
+                    self.answered(done, Reason::NoRcMemory, from, address);
                 }
             }
         }
@@ -111,17 +166,27 @@ impl Machine {
 
     /// Whether RAM answered a request. `none` is the reason that is counted when there is none at the
     /// address, or no guest at all.
-    fn answered(&self, done: Option<Result<(), MemoryError>>, none: Reason, address: u64) -> bool {
+    fn answered(
+        &self,
+        done: Option<Result<(), MemoryError>>,
+        none: Reason,
+        from: Origin,
+        address: u64,
+    ) -> bool {
         let answered = matches!(done, Some(Ok(())));
         if !answered {
-            self.unsupported_at(self.silicon(), none, Some(address));
+            self.unsupported(
+                self.silicon(),
+                none,
+                format_args!("at {address:#x}, {from}"),
+            );
         }
         answered
     }
 
     /// Where the EP's QEMU has mapped no memory there may be registers of the EP: a doorbell, or the eDMA's, that its
     /// drivers have mapped through an IOMMU (`pci_epf_alloc_doorbell`). QEMU knows.
-    fn read_ep(&self, address: u64, data: &mut [u8]) -> bool {
+    fn read_ep(&self, from: Origin, address: u64, data: &mut [u8]) -> bool {
         let mut done = self.ep_memory(|ram| ram.read(address, data));
         if let Some(Err(error)) = done {
             // Waits: with no lock.
@@ -129,11 +194,11 @@ impl Machine {
                 .ep()
                 .map(|ep| ep.memory.fetch(address, data).map_err(|_| error));
         }
-        self.answered(done, Reason::NoEpMemory, address)
+        self.answered(done, Reason::NoEpMemory, from, address)
     }
 
     /// As [`read_ep`](Self::read_ep); a write has not happened yet when this returns.
-    fn write_ep(&self, address: u64, data: &[u8]) {
+    fn write_ep(&self, from: Origin, address: u64, data: &[u8]) {
         let mut done = self.ep_memory(|ram| ram.write(address, data));
         if let Some(Err(error)) = done {
             // May wait: with no lock.
@@ -141,34 +206,27 @@ impl Machine {
                 .ep()
                 .map(|ep| ep.memory.post(address, data).map_err(|_| error));
         }
-        self.answered(done, Reason::NoEpMemory, address);
+        self.answered(done, Reason::NoEpMemory, from, address);
     }
 
-    /// Counts a request of the RC that nothing in the EP answered.
-    pub(super) fn nothing_in_ep(&self) {
-        self.unsupported(self.silicon(), Reason::NoEpMemory);
+    /// Counts a request of the RC that nothing in the EP answered at this address.
+    pub(super) fn nothing_in_ep(&self, address: u64) {
+        let at = format_args!("at {address:#x}");
+        self.unsupported(self.silicon(), Reason::NoEpMemory, at);
     }
 
-    fn unsupported(&self, silicon: MutexGuard<'_, Silicon>, reason: Reason) {
-        self.unsupported_at(silicon, reason, None);
-    }
-
-    /// Counts a request that nobody answers, at this address of the other side if it got so far. A
-    /// guest can cause them without end, so ever fewer of them are logged.
-    fn unsupported_at(
+    /// Counts a request that nobody answers. A guest can cause them without end, so ever fewer of them are logged, with
+    /// `place`.
+    fn unsupported(
         &self,
         mut silicon: MutexGuard<'_, Silicon>,
         reason: Reason,
-        address: Option<u64>,
+        place: fmt::Arguments<'_>,
     ) {
         let logged = silicon.controller.count_unsupported(reason);
         drop(silicon);
         if logged {
-            let name = reason.name();
-            match address {
-                Some(address) => log::warn!("unsupported request: {name} at {address:#x}"),
-                None => log::warn!("unsupported request: {name}"),
-            }
+            log::warn!("unsupported request: {} {place}", reason.name());
         }
     }
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Condvar, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use super::access::Origin;
 use super::{Machine, Silicon};
 use crate::controller::{Direction, Effects, Job, Limits, Outcome, Ticket, Transfer};
 use crate::fabric::{self, DmaRoutes, Reason, Resolved, Target};
@@ -107,7 +108,8 @@ impl Machine {
 
     /// Carries a message of the eDMA into the RC.
     pub(super) fn dma_message(self: &Arc<Self>, address: u64, data: u32) {
-        self.write_through(&data.to_le_bytes(), |silicon, done, left| {
+        let origin = Origin::EdmaMessage { address };
+        self.write_through(origin, &data.to_le_bytes(), |silicon, done, left| {
             fabric::from_edma(&silicon.controller, address.wrapping_add(done), left)
         });
     }
@@ -263,10 +265,12 @@ impl Worker {
         match direction {
             Direction::Write => {
                 ep.read(local, &mut word).map_err(|_| Reason::NoEpMemory)?;
-                self.machine.write_through(&word, |_, _, left| Resolved {
-                    target: Target::RcMsi,
-                    len: left,
-                });
+                let origin = Origin::EdmaData { local };
+                self.machine
+                    .write_through(origin, &word, |_, _, left| Resolved {
+                        target: Target::RcMsi,
+                        len: left,
+                    });
                 Ok(())
             }
             Direction::Read => ep.write(local, &word).map_err(|_| Reason::NoEpMemory),

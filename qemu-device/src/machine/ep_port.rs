@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::access::Origin;
 use super::{Machine, Silicon};
 use crate::ep_face::EpFace;
 use crate::fabric::{self, Resolved};
@@ -40,7 +41,10 @@ impl Device for EpPort {
         match region {
             CONFIG_REGION => self.0.silicon().ep_face.config_read(offset, data),
             EpFace::REGISTER_BAR => self.0.silicon().controller.ep_read_bytes(offset, data),
-            EpFace::WINDOW_BAR => self.0.read_through(data, window(offset)),
+            EpFace::WINDOW_BAR => {
+                let origin = Origin::Ep { offset };
+                self.0.read_through(origin, data, window(offset));
+            }
             _ => return Err(Errno::EINVAL),
         }
         Ok(())
@@ -56,7 +60,10 @@ impl Device for EpPort {
                     silicon.controller.ep_write_bytes(offset, data, effects);
                 });
             }
-            EpFace::WINDOW_BAR => self.0.write_through(data, window(offset)),
+            EpFace::WINDOW_BAR => {
+                let origin = Origin::Ep { offset };
+                self.0.write_through(origin, data, window(offset));
+            }
             _ => return Err(Errno::EINVAL),
         }
         Ok(())
@@ -72,7 +79,7 @@ impl Device for EpPort {
         self.0.follow_memory();
     }
 
-    fn post_refused(&mut self) {
-        self.0.nothing_in_ep();
+    fn post_refused(&mut self, address: u64) {
+        self.0.nothing_in_ep(address);
     }
 }

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
+use super::access::Origin;
 use super::{Machine, Silicon};
 use crate::fabric::{self, Reason, Resolved, Target};
 use crate::rc_face::RcFace;
@@ -112,9 +113,12 @@ impl Device for RcPort {
                 .silicon()
                 .controller
                 .rc_config_read(offset, data),
-            bar @ 0..=5 => self
-                .machine
-                .read_through(data, self.through_bar(bar as u8, offset)),
+            0..=5 => {
+                let bar = region as u8;
+                let origin = Origin::Rc { bar, offset };
+                self.machine
+                    .read_through(origin, data, self.through_bar(bar, offset));
+            }
             _ => return Err(Errno::EINVAL),
         }
         Ok(())
@@ -129,9 +133,12 @@ impl Device for RcPort {
                     silicon.controller.rc_config_write(offset, data, effects);
                 });
             }
-            bar @ 0..=5 => self
-                .machine
-                .write_through(data, self.through_bar(bar as u8, offset)),
+            0..=5 => {
+                let bar = region as u8;
+                let origin = Origin::Rc { bar, offset };
+                self.machine
+                    .write_through(origin, data, self.through_bar(bar, offset));
+            }
             _ => return Err(Errno::EINVAL),
         }
         Ok(())

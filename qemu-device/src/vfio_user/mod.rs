@@ -61,8 +61,8 @@ pub trait Device {
     /// returns.
     fn memory_changed(&mut self) {}
 
-    /// A [posted write](memory::DmaTable::post) met nothing at its address.
-    fn post_refused(&mut self) {}
+    /// A [posted write](memory::DmaTable::post) met nothing at its `address`.
+    fn post_refused(&mut self, _address: u64) {}
 }
 
 /// A region of a device. No region can be mapped by the client: each access is a message.

@@ -131,11 +131,13 @@ impl Session {
     ) -> Result<Option<&[u8]>, SessionError> {
         self.counters.messages += 1;
         let written = header.answers(command::DMA_WRITE);
-        if (written || header.answers(command::DMA_READ)) && self.memory.answered(header, payload) {
-            if written && header.failed() {
-                device.post_refused();
+        if written || header.answers(command::DMA_READ) {
+            if let Some(address) = self.memory.answered(header, payload) {
+                if written && header.failed() {
+                    device.post_refused(address);
+                }
+                return Ok(None);
             }
-            return Ok(None);
         }
         if !header.is_command() {
             let Header {

@@ -20,10 +20,10 @@ fn answer(peer: &mut Peer, asked: &Reply, errno: Option<Errno>) {
     peer.send_raw(reply.as_bytes(), &[]);
 }
 
-/// How often the device heard that nothing was there, once all that was sent before has been read.
-fn refusals(peer: &mut Peer, server: &Server) -> usize {
+/// Where the device heard that nothing was, once all that was sent before has been read.
+fn refusals(peer: &mut Peer, server: &Server) -> Vec<u64> {
     peer.request(command::DEVICE_RESET, &[0u8; 0]);
-    server.toy.seen().posts_refused
+    server.toy.seen().posts_refused.clone()
 }
 
 /// A client that the server knows to have the version: it has had another reply since.
@@ -53,9 +53,9 @@ fn the_client_is_asked_and_nobody_waits() {
     let second = peer.receive();
     assert_ne!(first.header.message_id, second.header.message_id);
     answer(&mut peer, &second, None);
-    assert_eq!(refusals(&mut peer, &server), 0);
+    assert_eq!(refusals(&mut peer, &server), [0u64; 0]);
     answer(&mut peer, &first, Some(Errno::ENODEV));
-    assert_eq!(refusals(&mut peer, &server), 1);
+    assert_eq!(refusals(&mut peer, &server), [0xffff_f004]);
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn what_the_client_reads_is_waited_for() {
     let refused = Err(RequestError::Refused);
     assert_eq!(results, [Ok([1, 2, 3, 4]), refused, refused]);
     assert_eq!(long, Err(RequestError::Length));
-    assert_eq!(refusals(&mut peer, &server), 0, "no write was");
+    assert_eq!(refusals(&mut peer, &server), [0u64; 0], "no write was");
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_read_that_is_not_answered_ends_and_the_next_does_not_wait() {
     assert!(fetch() >= Duration::from_millis(900));
     assert!(fetch() < Duration::from_millis(500));
     answer_read(&mut peer, &[1, 2, 3, 4]);
-    assert_eq!(refusals(&mut peer, &server), 0);
+    assert_eq!(refusals(&mut peer, &server), [0u64; 0]);
     let memory = server.memory.clone();
     let reading = thread::spawn(move || memory.fetch(8, &mut [0; 4]));
     answer_read(&mut peer, &[1, 2, 3, 4]);
@@ -211,7 +211,22 @@ fn what_is_no_single_store_is_not_sent() {
         let data = vec![0; len];
         assert_eq!(server.memory.post(0, &data), Err(RequestError::Length));
     }
-    assert_eq!(refusals(&mut peer, &server), 0);
+    assert_eq!(refusals(&mut peer, &server), [0u64; 0]);
+}
+
+#[test]
+fn an_answer_to_what_was_not_asked_ends_the_connection() {
+    let (mut peer, server) = connected();
+    server.memory.post(0x10, &[1]).unwrap();
+    let mut asked = peer.receive();
+    asked.header.message_id ^= 1;
+    answer(&mut peer, &asked, None);
+    peer.assert_closed();
+    let id = asked.header.message_id;
+    assert_eq!(
+        server.end_reason(),
+        format!("message {id} of command 12 is no command (flags 0x1)")
+    );
 }
 
 #[test]

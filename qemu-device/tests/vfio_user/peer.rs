@@ -31,7 +31,7 @@ pub struct Seen {
     pub bar: Vec<u8>,
     pub writes: Vec<(u32, u64, Vec<u8>)>,
     pub resets: usize,
-    pub posts_refused: usize,
+    pub posts_refused: Vec<u64>,
 }
 
 /// A device that remembers.
@@ -99,8 +99,8 @@ impl Device for Toy {
         self.seen().resets += 1;
     }
 
-    fn post_refused(&mut self) {
-        self.seen().posts_refused += 1;
+    fn post_refused(&mut self, address: u64) {
+        self.seen().posts_refused.push(address);
     }
 }
 

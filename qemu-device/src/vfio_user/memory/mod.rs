@@ -322,8 +322,8 @@ impl DmaTable {
         self.requests.connect(client);
     }
 
-    /// The client has answered a request; whether there was one to be answered.
-    pub(super) fn answered(&self, header: &wire::Header, payload: &[u8]) -> bool {
+    /// The client has answered a request. Returns the address that it was for, if there was one to be answered.
+    pub(super) fn answered(&self, header: &wire::Header, payload: &[u8]) -> Option<u64> {
         self.requests.answered(header, payload)
     }
 

@@ -59,13 +59,26 @@ pub(super) struct Requests {
 #[derive(Debug, Default)]
 struct State {
     client: Option<Sender>,
-    /// How many were sent and not answered.
-    under_way: usize,
-    /// The reads that somebody waits for, by message id, until they are answered.
-    reads: BTreeMap<u16, Option<Answer>>,
+    /// What was sent and not answered, by message id.
+    under_way: BTreeMap<u16, Request>,
+    /// The answers that somebody waits for, until they are taken.
+    answers: BTreeMap<u16, Answer>,
     /// Whether somebody has waited in vain since the last answer.
     behind: bool,
     next_id: u16,
+}
+
+#[derive(Debug)]
+struct Request {
+    address: u64,
+    /// Whether somebody waits for the answer.
+    awaited: bool,
+}
+
+impl State {
+    fn full(&self) -> bool {
+        self.under_way.len() >= MAX_REQUESTS
+    }
 }
 
 impl Requests {
@@ -89,31 +102,39 @@ impl Requests {
 
     /// Sends them over `client` from now on; `None`: to nobody.
     pub fn connect(&self, client: Option<Sender>) {
-        *self.state() = State {
+        let mut state = self.state();
+        *state = State {
             client,
+            // Who waits for an answer of the client before does not take one of this client's for it.
+            next_id: state.next_id,
             ..State::default()
         };
+        drop(state);
         self.changed.notify_all();
     }
 
-    /// Sends a request off for `len` bytes at `address`. Returns its message id.
+    /// Sends a request off for `len` bytes at `address`, whose answer is `awaited`. Returns its message id.
     fn send(
         &self,
         command: u16,
         address: u64,
         len: usize,
         data: &[u8],
+        awaited: bool,
     ) -> Result<(MutexGuard<'_, State>, u16), RequestError> {
         if len == 0 || len > MAX_REQUEST {
             return Err(RequestError::Length);
         }
         let mut state = self.wait(self.state(), |state| {
-            state.client.is_some() && state.under_way >= MAX_REQUESTS && !state.behind
+            state.client.is_some() && state.full() && !state.behind
         });
-        let id = state.next_id;
         let client = state.client.as_ref().ok_or(RequestError::NoClient)?;
-        if state.under_way >= MAX_REQUESTS {
+        if state.full() {
             return Err(RequestError::Behind);
+        }
+        let mut id = state.next_id;
+        while state.under_way.contains_key(&id) {
+            id = id.wrapping_add(1);
         }
         let size = HEADER_SIZE + size_of::<DmaAccess>() + data.len();
         let header = Header {
@@ -129,14 +150,14 @@ impl Requests {
         };
         let message = [header.as_bytes(), access.as_bytes(), data].concat();
         client.queue(&message).map_err(|_| RequestError::NoClient)?;
-        state.under_way += 1;
+        state.under_way.insert(id, Request { address, awaited });
         state.next_id = id.wrapping_add(1);
         Ok((state, id))
     }
 
     /// Sends `data` off to `address`.
     pub fn post(&self, address: u64, data: &[u8]) -> Result<(), RequestError> {
-        self.send(command::DMA_WRITE, address, data.len(), data)
+        self.send(command::DMA_WRITE, address, data.len(), data, false)
             .map(drop)
     }
 
@@ -145,37 +166,37 @@ impl Requests {
         if self.state().behind {
             return Err(RequestError::Behind);
         }
-        let (mut state, id) = self.send(command::DMA_READ, address, data.len(), &[])?;
-        state.reads.insert(id, None);
-        let mut state = self.wait(state, |state| state.reads.get(&id) == Some(&None));
-        match state.reads.remove(&id) {
-            Some(Some(answer)) => {
-                let answer = answer?;
-                let answer = answer.get(..data.len()).ok_or(RequestError::Refused)?;
-                data.copy_from_slice(answer);
-                Ok(())
+        let (state, id) = self.send(command::DMA_READ, address, data.len(), &[], true)?;
+        let mut state = self.wait(state, |state| state.under_way.contains_key(&id));
+        if let Some(answer) = state.answers.remove(&id) {
+            let answer = answer?;
+            let answer = answer.get(..data.len()).ok_or(RequestError::Refused)?;
+            data.copy_from_slice(answer);
+            return Ok(());
+        }
+        match state.under_way.get_mut(&id) {
+            Some(request) => {
+                request.awaited = false;
+                Err(RequestError::Behind)
             }
-            Some(None) => Err(RequestError::Behind),
             None => Err(RequestError::NoClient),
         }
     }
 
-    /// The client has answered a request with `payload`; whether one was under way.
-    pub fn answered(&self, header: &Header, payload: &[u8]) -> bool {
+    /// The client has answered a request with `payload`. Returns the address that it was for, if it was under way.
+    pub fn answered(&self, header: &Header, payload: &[u8]) -> Option<u64> {
         let mut state = self.state();
-        if state.under_way == 0 {
-            return false;
-        }
-        state.under_way -= 1;
+        let Request { address, awaited } = state.under_way.remove(&header.message_id)?;
         state.behind = false;
-        if let Some(answer) = state.reads.get_mut(&header.message_id) {
-            *answer = Some(match DmaAccess::read_from_prefix(payload) {
+        if awaited {
+            let answer = match DmaAccess::read_from_prefix(payload) {
                 Ok((_, data)) if !header.failed() => Ok(data[..data.len().min(MAX_REQUEST)].into()),
                 _ => Err(RequestError::Refused),
-            });
+            };
+            state.answers.insert(header.message_id, answer);
         }
         drop(state);
         self.changed.notify_all();
-        true
+        Some(address)
     }
 }
