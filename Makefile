@@ -8,7 +8,7 @@
 #   make bench                                          the figures, as ratios within one run
 #   make bench-vntb                                     ping over the stock vNTB, doorbell polled and embedded
 #   make bench-dma                                      a delegated channel against the CPU and the EP's own
-#   make lint                                           rustfmt and clippy, the kernel modules too
+#   make lint                                           rustfmt and clippy, the kernel modules too; the oldest toolchain
 
 FUNCTION ?= epf-test
 CARGO ?= cargo
@@ -55,6 +55,7 @@ bench-dma:
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+	ci/lint-oldest.sh
 	ci/lint-modules.sh
 
 clean:

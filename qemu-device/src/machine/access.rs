@@ -211,8 +211,11 @@ impl Machine {
 
     /// Counts a request of the RC that nothing in the EP answered at this address.
     pub(super) fn nothing_in_ep(&self, address: u64) {
-        let at = format_args!("at {address:#x}");
-        self.unsupported(self.silicon(), Reason::NoEpMemory, at);
+        self.unsupported(
+            self.silicon(),
+            Reason::NoEpMemory,
+            format_args!("at {address:#x}"),
+        );
     }
 
     /// Counts a request that nobody answers. A guest can cause them without end, so ever fewer of them are logged, with

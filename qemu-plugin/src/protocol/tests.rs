@@ -175,8 +175,8 @@ fn files_whose_pages_could_go_away_are_refused() {
     let disk = tempfile::tempfile_in(env!("CARGO_MANIFEST_DIR")).unwrap();
     disk.set_len(PAGE).unwrap();
     assert!(receive(PAGE, 0, disk.into()).is_err());
-    let (pipe, _other_end) = std::io::pipe().unwrap();
-    assert!(receive(PAGE, 0, pipe.into()).is_err());
+    let (pipe, _other_end) = nix::unistd::pipe().unwrap();
+    assert!(receive(PAGE, 0, pipe).is_err());
 }
 
 #[test]
