@@ -14,48 +14,43 @@ const UNSUPPORTED_REQUEST: u8 = 0xff;
 
 /// Who makes an access, and where it begins.
 #[derive(Clone, Copy)]
-pub(super) enum Origin {
-    /// The RC, at this offset of one of the function's BARs.
-    Rc { bar: u8, offset: u64 },
-    /// The EP's CPU, at this offset of its outbound window.
-    Ep { offset: u64 },
-    /// The eDMA, with a message for this address of the RC's.
-    EdmaMessage { address: u64 },
-    /// The eDMA, with what lies at this address of the EP's.
-    EdmaData { local: u64 },
+pub(super) struct Origin {
+    pub by: Requester,
+    /// Where in what `by` says.
+    pub at: u64,
+}
+
+/// Who makes an access, and by which way.
+#[derive(Clone, Copy)]
+pub(super) enum Requester {
+    /// The RC, through one of the function's BARs.
+    Rc { bar: u8 },
+    /// The EP's CPU, through its outbound window.
+    Ep,
+    /// The eDMA, with a message for an address of the RC's.
+    EdmaMessage,
+    /// The eDMA, with what lies at an address of the EP's.
+    EdmaData,
 }
 
 impl Origin {
     /// The same access, `done` bytes further on.
     fn after(self, done: usize) -> Self {
-        let after = |start: u64| start.wrapping_add(done as u64);
-        match self {
-            Self::Rc { bar, offset } => Self::Rc {
-                bar,
-                offset: after(offset),
-            },
-            Self::Ep { offset } => Self::Ep {
-                offset: after(offset),
-            },
-            Self::EdmaMessage { address } => Self::EdmaMessage {
-                address: after(address),
-            },
-            Self::EdmaData { local } => Self::EdmaData {
-                local: after(local),
-            },
+        Self {
+            at: self.at.wrapping_add(done as u64),
+            ..self
         }
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Rc { bar, offset } => write!(f, "from the RC through BAR {bar} + {offset:#x}"),
-            Self::Ep { offset } => write!(f, "from the EP through its window + {offset:#x}"),
-            Self::EdmaMessage { address } => {
-                write!(f, "from the eDMA, its message for {address:#x}")
-            }
-            Self::EdmaData { local } => write!(f, "from the eDMA, the EP's data at {local:#x}"),
+        let at = self.at;
+        match self.by {
+            Requester::Rc { bar } => write!(f, "from the RC through BAR {bar} + {at:#x}"),
+            Requester::Ep => write!(f, "from the EP through its window + {at:#x}"),
+            Requester::EdmaMessage => write!(f, "from the eDMA, its message for {at:#x}"),
+            Requester::EdmaData => write!(f, "from the eDMA, the EP's data at {at:#x}"),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::access::Origin;
+use super::access::{Origin, Requester};
 use super::{Machine, Silicon};
 use crate::controller::{Direction, Effects, Job, Limits, Outcome, Ticket, Transfer};
 use crate::fabric::{self, DmaRoutes, Reason, Resolved, Target};
@@ -108,7 +108,10 @@ impl Machine {
 
     /// Carries a message of the eDMA into the RC.
     pub(super) fn dma_message(self: &Arc<Self>, address: u64, data: u32) {
-        let origin = Origin::EdmaMessage { address };
+        let origin = Origin {
+            by: Requester::EdmaMessage,
+            at: address,
+        };
         self.write_through(origin, &data.to_le_bytes(), |silicon, done, left| {
             fabric::from_edma(&silicon.controller, address.wrapping_add(done), left)
         });
@@ -265,7 +268,10 @@ impl Worker {
         match direction {
             Direction::Write => {
                 ep.read(local, &mut word).map_err(|_| Reason::NoEpMemory)?;
-                let origin = Origin::EdmaData { local };
+                let origin = Origin {
+                    by: Requester::EdmaData,
+                    at: local,
+                };
                 self.machine
                     .write_through(origin, &word, |_, _, left| Resolved {
                         target: Target::RcMsi,

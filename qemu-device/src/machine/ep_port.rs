@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::access::Origin;
+use super::access::{Origin, Requester};
 use super::{Machine, Silicon};
 use crate::ep_face::EpFace;
 use crate::fabric::{self, Resolved};
@@ -42,7 +42,10 @@ impl Device for EpPort {
             CONFIG_REGION => self.0.silicon().ep_face.config_read(offset, data),
             EpFace::REGISTER_BAR => self.0.silicon().controller.ep_read_bytes(offset, data),
             EpFace::WINDOW_BAR => {
-                let origin = Origin::Ep { offset };
+                let origin = Origin {
+                    by: Requester::Ep,
+                    at: offset,
+                };
                 self.0.read_through(origin, data, window(offset));
             }
             _ => return Err(Errno::EINVAL),
@@ -61,7 +64,10 @@ impl Device for EpPort {
                 });
             }
             EpFace::WINDOW_BAR => {
-                let origin = Origin::Ep { offset };
+                let origin = Origin {
+                    by: Requester::Ep,
+                    at: offset,
+                };
                 self.0.write_through(origin, data, window(offset));
             }
             _ => return Err(Errno::EINVAL),

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use super::access::Origin;
+use super::access::{Origin, Requester};
 use super::{Machine, Silicon};
 use crate::fabric::{self, Reason, Resolved, Target};
 use crate::rc_face::RcFace;
@@ -115,7 +115,10 @@ impl Device for RcPort {
                 .rc_config_read(offset, data),
             0..=5 => {
                 let bar = region as u8;
-                let origin = Origin::Rc { bar, offset };
+                let origin = Origin {
+                    by: Requester::Rc { bar },
+                    at: offset,
+                };
                 self.machine
                     .read_through(origin, data, self.through_bar(bar, offset));
             }
@@ -135,7 +138,10 @@ impl Device for RcPort {
             }
             0..=5 => {
                 let bar = region as u8;
-                let origin = Origin::Rc { bar, offset };
+                let origin = Origin {
+                    by: Requester::Rc { bar },
+                    at: offset,
+                };
                 self.machine
                     .write_through(origin, data, self.through_bar(bar, offset));
             }

@@ -113,14 +113,13 @@ impl Requests {
         self.changed.notify_all();
     }
 
-    /// Sends a request off for `len` bytes at `address`, whose answer is `awaited`. Returns its message id.
+    /// Sends a request off for `len` bytes at `address`. Returns its message id.
     fn send(
         &self,
         command: u16,
         address: u64,
         len: usize,
         data: &[u8],
-        awaited: bool,
     ) -> Result<(MutexGuard<'_, State>, u16), RequestError> {
         if len == 0 || len > MAX_REQUEST {
             return Err(RequestError::Length);
@@ -150,6 +149,7 @@ impl Requests {
         };
         let message = [header.as_bytes(), access.as_bytes(), data].concat();
         client.queue(&message).map_err(|_| RequestError::NoClient)?;
+        let awaited = command == command::DMA_READ;
         state.under_way.insert(id, Request { address, awaited });
         state.next_id = id.wrapping_add(1);
         Ok((state, id))
@@ -157,7 +157,7 @@ impl Requests {
 
     /// Sends `data` off to `address`.
     pub fn post(&self, address: u64, data: &[u8]) -> Result<(), RequestError> {
-        self.send(command::DMA_WRITE, address, data.len(), data, false)
+        self.send(command::DMA_WRITE, address, data.len(), data)
             .map(drop)
     }
 
@@ -166,7 +166,7 @@ impl Requests {
         if self.state().behind {
             return Err(RequestError::Behind);
         }
-        let (state, id) = self.send(command::DMA_READ, address, data.len(), &[], true)?;
+        let (state, id) = self.send(command::DMA_READ, address, data.len(), &[])?;
         let mut state = self.wait(state, |state| state.under_way.contains_key(&id));
         if let Some(answer) = state.answers.remove(&id) {
             let answer = answer?;
