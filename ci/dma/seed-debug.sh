@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0 OR MIT
-# The same commands on the kernel that looks for mistakes: none of the drivers makes it complain.
+# dma.seed on the kernel that looks for mistakes: none of the drivers makes it complain.
 #
 # function: none
 # options: --kernel-variant debug
