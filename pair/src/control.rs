@@ -27,6 +27,8 @@ pub enum Event {
     RcAttached,
     /// The RC guest's QEMU is gone.
     RcDetached,
+    /// This side did not read in time, so what else happened is unknown. Nothing follows.
+    Overrun,
     /// An event that this runner does not know.
     #[serde(other)]
     Unknown,

@@ -17,7 +17,7 @@ pub enum Input {
     Down,
     /// [`Action::Plug`] was done: QEMU has the device.
     Plugged,
-    /// [`Action::Plug`] was refused.
+    /// [`Action::Plug`] was refused, and since then there was time to hear why: of a link that bounces, first of all.
     PlugRefused,
     /// QEMU: the device is gone (DEVICE_DELETED).
     Gone,
@@ -62,7 +62,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// How often a plug is tried: a link that bounces can close the socket that QEMU is just connecting to.
+    /// How often the plug of one link is tried.
     const PLUG_TRIES: u32 = 3;
 
     /// Takes what happened; gives what is to be done now, if anything.
@@ -76,19 +76,17 @@ impl Follower {
                 }
             }
             Input::PlugRefused => {
-                if let Slot::Plugging { tries, .. } = self.slot {
+                if let Slot::Plugging { generation, tries } = self.slot {
                     self.slot = Slot::Empty;
-                    return match self.link {
-                        Some(_) if tries >= Self::PLUG_TRIES => Some(Action::GiveUp),
-                        Some(generation) => {
-                            self.slot = Slot::Plugging {
-                                generation,
-                                tries: tries + 1,
-                            };
-                            Some(Action::Plug)
+                    // A refusal says something of the link that was tried, nothing of one that has come up since.
+                    if self.link == Some(generation) {
+                        if tries >= Self::PLUG_TRIES {
+                            return Some(Action::GiveUp);
                         }
-                        None => None,
-                    };
+                        let tries = tries + 1;
+                        self.slot = Slot::Plugging { generation, tries };
+                        return Some(Action::Plug);
+                    }
                 }
             }
             // Also when the guest switched the slot off of its own accord; it then stays empty until the next link-up.
@@ -234,6 +232,20 @@ mod tests {
             (PlugRefused, None),
             (up(2), Some(Plug)),
         ]);
+    }
+
+    #[test]
+    fn only_refusals_of_the_link_that_stands_count() {
+        let mut steps = vec![(up(1), Some(Plug))];
+        for generation in 2..20 {
+            steps.extend([(Down, None), (up(generation), None), (PlugRefused, Some(Plug))]);
+        }
+        steps.extend([
+            (PlugRefused, Some(Plug)),
+            (PlugRefused, Some(Plug)),
+            (PlugRefused, Some(GiveUp)),
+        ]);
+        play(&steps);
     }
 
     #[test]
