@@ -44,6 +44,9 @@ pub const RC_DEVICE: &str = "function";
 
 /// Windows in one set; what there would be beyond stays trapped.
 pub const MAX_WINDOWS: usize = 64;
+/// Bytes of each BAR, from its start, that windows may lie in; what lies beyond stays trapped. The library
+/// reserves address space for as much.
+pub const REACH: u64 = 64 << 20;
 /// Maps that the device has announced and not taken back, at most.
 pub const MAX_MAPS: usize = 128;
 /// What every offset and length is a multiple of at least: the smallest page. The device uses the
@@ -128,7 +131,8 @@ pub struct Window {
     pub bar: u32,
     /// First byte in the BAR, a multiple of [`PAGE_SIZE`].
     pub offset: u64,
-    /// Bytes, a multiple of [`PAGE_SIZE`], not 0; the BAR is at least `offset + len` long.
+    /// Bytes, a multiple of [`PAGE_SIZE`], not 0; the BAR is at least `offset + len` long, and they lie within
+    /// [`REACH`].
     pub len: u64,
     /// [`Map::id`] of the memory behind it.
     pub map: u32,

@@ -4,7 +4,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `{"op":"inspect","path":"link"}` | `{"ok":true,"value":…}`; an empty path is the whole tree, `.` separates steps |
-//! | `{"op":"events"}` | a stream of [`Event`]s, the present state first |
+//! | `{"op":"events"}` | a stream of [`Event`]s, the present state first; `overrun` is the last for who does not read |
 //! | `{"op":"windows","fast":false}` | `{"ok":true}` once every access of a window traps; `true` ends that |
 //! | `{"op":"quit"}` | `{"ok":true}`, and the process ends in order |
 
@@ -25,7 +25,7 @@ use crate::machine::{accept, Machine};
 /// The longest request line that is read; longer ones end the connection.
 const MAX_REQUEST: u64 = 64 * 1024;
 /// Events that a subscriber may leave unread before it is dropped.
-const MAX_UNREAD_EVENTS: usize = 1024;
+pub const MAX_UNREAD_EVENTS: usize = 16 * 1024;
 
 /// What happened to the pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -46,6 +46,8 @@ pub enum Event {
     RcAttached,
     /// The RC guest's QEMU closed its connection.
     RcDetached,
+    /// Whoever hears this has left [`MAX_UNREAD_EVENTS`] unread and is told nothing more.
+    Overrun,
 }
 
 /// An event as it is sent: with its time.
@@ -69,41 +71,43 @@ struct Subscribers {
     channels: Vec<SyncSender<Stamped>>,
 }
 
+/// Telling never waits, so it may be done under a lock that keeps events in order; the event that was told is returned
+/// for the log.
 impl Events {
     /// The link came up or went down for the `generation`th time.
-    pub fn link(&self, up: bool, generation: u32) {
+    pub fn link(&self, up: bool, generation: u32) -> Event {
         let event = Event::Link { up, generation };
-        self.send(event, |state| state.link = Some(event));
+        self.send(event, |state| state.link = Some(event))
     }
 
     /// The EP's QEMU connected, or is gone.
-    pub fn ep_attached(&self, attached: bool) {
+    pub fn ep_attached(&self, attached: bool) -> Event {
         let event = if attached {
             Event::EpAttached
         } else {
             Event::EpDetached
         };
-        self.send(event, |state| state.ep_attached = attached);
+        self.send(event, |state| state.ep_attached = attached)
     }
 
     /// The RC's QEMU connected, or is gone.
-    pub fn rc_attached(&self, attached: bool) {
+    pub fn rc_attached(&self, attached: bool) -> Event {
         let event = if attached {
             Event::RcAttached
         } else {
             Event::RcDetached
         };
-        self.send(event, |state| state.rc_attached = attached);
+        self.send(event, |state| state.rc_attached = attached)
     }
 
-    fn send(&self, event: Event, remember: impl FnOnce(&mut Subscribers)) {
-        log::info!("{event:?}");
+    fn send(&self, event: Event, remember: impl FnOnce(&mut Subscribers)) -> Event {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         remember(&mut state);
         // Whoever does not read, or is gone, is dropped: the silicon waits for nobody.
         state
             .channels
             .retain(|channel| channel.try_send(stamp(event)).is_ok());
+        event
     }
 
     /// Events from now on, the present state first.
@@ -185,6 +189,8 @@ fn serve(stream: &UnixStream, machine: &Arc<Machine>, events: &Events) -> io::Re
                 for event in events.subscribe() {
                     reply(stream, &event)?;
                 }
+                // Its end of the channel lives as long as this process, unless it was dropped.
+                reply(stream, &stamp(Event::Overrun))?;
                 return Ok(());
             }
             Ok(Request::Windows { fast }) => {

@@ -5,6 +5,7 @@ pub mod control;
 pub mod controller;
 pub mod ep_face;
 pub mod fabric;
+pub mod logging;
 pub mod machine;
 pub mod rc_face;
 pub mod vfio_user;

@@ -13,6 +13,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 use qemu_device::control::{self, Events};
 use qemu_device::controller::Config;
+use qemu_device::logging::Log;
 use qemu_device::machine::{
     accept, listen, Attachment, EpPort, Machine, RcSocket, WindowsListener,
 };
@@ -58,9 +59,6 @@ fn edma_channels(text: &str) -> Result<EdmaChannels, String> {
 }
 
 fn main() -> Result<()> {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
-        .format_timestamp_micros()
-        .init();
     let arguments = Arguments::parse();
 
     // Blocked before the first thread starts, so that only the wait below sees them.
@@ -69,6 +67,7 @@ fn main() -> Result<()> {
     ends.add(Signal::SIGINT);
     ends.thread_block()
         .context("cannot block SIGTERM and SIGINT")?;
+    let _log = Log::start().context("no thread for the log")?;
 
     let path = |name: &str| arguments.dir.join(name);
     let (ep_path, rc_path, control_path) = (path("ep.sock"), path("rc.sock"), path("control.sock"));

@@ -2,12 +2,11 @@
 //! Ranges of BARs, and what is to be done when one set of them follows another. Pure.
 
 use abi::windows::PAGE_SIZE;
+pub use abi::windows::REACH;
 use std::cmp::{max, min};
 
 /// BARs of a PCI function.
 pub const BARS: u32 = 6;
-/// Bytes of each BAR that windows may lie in, from its start. The silicon's BARs have at most 4 MiB.
-pub const REACH: u64 = 64 << 20;
 
 /// Whole pages of one BAR: never empty, never beyond [`REACH`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

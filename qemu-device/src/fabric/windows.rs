@@ -7,7 +7,7 @@
 //! first byte to its last.
 
 use abi::spider;
-use abi::windows::MAX_WINDOWS;
+use abi::windows::{MAX_WINDOWS, REACH};
 
 use super::{from_ep_window, from_rc_bar, pieces, Resolved, Target};
 use crate::controller::Controller;
@@ -89,12 +89,13 @@ impl<'a> Set<'a> {
         self.windows.len() >= MAX_WINDOWS
     }
 
-    /// Adds what there is in the `size` bytes of BAR `bar`. Whichever side asks, RAM is the peer's.
+    /// Adds what there is in the `size` bytes of BAR `bar`, as far as windows reach. Whichever side asks, RAM is the
+    /// peer's.
     fn scan(&mut self, bar: u8, size: u64, resolve: impl Fn(u64, u64) -> Resolved) {
         if self.ram.is_empty() {
             return;
         }
-        for (offset, Resolved { target, len }) in pieces(0, size, resolve) {
+        for (offset, Resolved { target, len }) in pieces(0, size.min(REACH), resolve) {
             if let Target::EpRam { address } | Target::RcRam { address } = target {
                 self.add(bar, offset, address, len);
             }

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{Attachment, Machine, Plugged, RcPort};
+use crate::control::Event;
 use crate::rc_face::RcFace;
 use crate::vfio_user::memory::{MAX_DMA_MAPS, MAX_MAPPINGS};
 use crate::vfio_user::server;
@@ -89,29 +90,44 @@ impl Machine {
     /// order than they changed it. So what counts is how the link is now; the socket's lock is held
     /// while looking and acting, and taken before the silicon's.
     pub(super) fn follow_link(self: &Arc<Self>) {
-        let mut state = self.rc_socket.state();
+        let mut told = Vec::new();
+        let opened = self.follow_link_locked(&mut self.rc_socket.state(), &mut told);
+        if let Err(error) = opened {
+            log::error!(
+                "cannot serve the RC at {}: {error}",
+                self.rc_socket.path.display()
+            );
+        }
+        for event in told {
+            log::info!("{event:?}");
+        }
+    }
+
+    /// What is to be said of it is said once the lock is let go of.
+    fn follow_link_locked(
+        self: &Arc<Self>,
+        state: &mut State,
+        told: &mut Vec<Event>,
+    ) -> io::Result<()> {
         let generation = self.silicon().controller.link_generation();
         if state.generation == generation {
-            return;
+            return Ok(());
         }
         if let Some(ended) = state.generation.take() {
             if let Some(listener) = state.listener.take() {
                 self.rc_socket.close(&listener);
             }
-            self.events.link(false, ended);
+            told.push(self.events.link(false, ended));
         }
-        if let Some(generation) = generation {
-            state.generation = Some(generation);
-            // Listens before anyone is told.
-            match self.rc_socket.open(self, generation) {
-                Ok(listener) => state.listener = Some(listener),
-                Err(error) => log::error!(
-                    "cannot serve the RC at {}: {error}",
-                    self.rc_socket.path.display()
-                ),
-            }
-            self.events.link(true, generation);
-        }
+        let Some(generation) = generation else {
+            return Ok(());
+        };
+        state.generation = Some(generation);
+        // Listens before anyone is told.
+        let opened = self.rc_socket.open(self, generation);
+        told.push(self.events.link(true, generation));
+        state.listener = Some(opened?);
+        Ok(())
     }
 
     /// The RC's QEMU connected to the link of this `generation`, and plugs the function as it is now.
@@ -122,6 +138,7 @@ impl Machine {
             return None;
         }
         if state.connections >= MAX_CONNECTIONS {
+            drop(state);
             log::error!("rc: {MAX_CONNECTIONS} connections of earlier links still stand");
             return None;
         }
@@ -133,7 +150,9 @@ impl Machine {
             face: face.clone(),
             generation,
         });
-        self.events.rc_attached(true);
+        let told = self.events.rc_attached(true);
+        drop((rc, state));
+        log::info!("{told:?}");
         Some(face)
     }
 
@@ -143,11 +162,12 @@ impl Machine {
         state.connections = state.connections.saturating_sub(1);
         let mut rc = self.rc.write().unwrap_or_else(PoisonError::into_inner);
         let ours = |current: &Plugged| Arc::ptr_eq(&current.attachment.memory, &attachment.memory);
-        if rc.as_ref().is_some_and(ours) {
-            *rc = None;
-            self.events.rc_attached(false);
-        }
+        let told = rc.take_if(|current| ours(current));
+        let told = told.map(|_| self.events.rc_attached(false));
         drop((rc, state));
+        if let Some(event) = told {
+            log::info!("{event:?}");
+        }
         self.follow_memory();
     }
 }

@@ -124,13 +124,13 @@ impl Machine {
     /// The EP guest's QEMU connected; its RAM and vectors arrive with the messages that follow.
     pub fn attach_ep(&self, attachment: Attachment) {
         *self.ep.write().unwrap_or_else(PoisonError::into_inner) = Some(attachment);
-        self.events.ep_attached(true);
+        log::info!("{:?}", self.events.ep_attached(true));
     }
 
     /// The EP guest's QEMU is gone. A board without power has no link.
     pub fn detach_ep(self: &Arc<Self>) {
         *self.ep.write().unwrap_or_else(PoisonError::into_inner) = None;
-        self.events.ep_attached(false);
+        log::info!("{:?}", self.events.ep_attached(false));
         self.power_cycle_ep();
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use abi::windows::{
     kind, kind_of, Ack, Hello, Map, SetHeader, Unmap, Window, GOODBYE, MAX_MAPS, MAX_MESSAGE,
-    PAGE_SIZE,
+    PAGE_SIZE, REACH,
 };
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -170,6 +170,7 @@ impl State {
                     end = (window.bar, window.offset + window.len);
                     let map = &self.maps[&window.map].0;
                     assert!(window.map_offset + window.len <= map.size);
+                    assert!(window.offset + window.len <= REACH);
                     assert_eq!(window.flags, Window::WRITABLE);
                 }
                 self.sets += 1;

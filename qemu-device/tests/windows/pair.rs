@@ -42,11 +42,17 @@ impl Drop for Pair {
 impl Pair {
     /// The EP guest has enumerated its PCI bus and has RAM.
     pub fn start() -> Self {
+        Self::start_logging_to(Stdio::inherit())
+    }
+
+    /// As [`Pair::start`]; `log` is the device's stderr.
+    pub fn start_logging_to(log: Stdio) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let process = Command::new(env!("CARGO_BIN_EXE_qemu-device"))
             .arg("--dir")
             .arg(dir.path())
             .stdin(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
         let mut ep = Guest::connect(&dir.path().join("ep.sock"));
