@@ -21,9 +21,10 @@
 use kernel::{
     auxiliary, debugfs,
     device::{Bound, Core},
-    fmt, pci,
+    driver, fmt, pci,
     prelude::*,
     sync::Arc,
+    ModuleMetadata, ThisModule,
 };
 
 #[path = "../../guest-common/kernel/auxiliary_pci.rs"]
@@ -64,7 +65,7 @@ use engine::Edma;
 use hardware::{Hardware, Registers};
 use lane::Lane;
 use pci_vector::Vector;
-use provider::Registration;
+use provider::{Registration, Releases};
 use vntb::{child, header::Header, window::Window};
 use watch::Watch;
 
@@ -122,8 +123,8 @@ impl Channels {
 
 /// What a probed device holds. Fields drop in this order: clients' transfers end first.
 #[pin_data]
-struct Provider {
-    _engine: Registration<Edma>,
+struct Provider<'bound> {
+    _engine: Registration<'bound, Edma>,
     #[pin]
     _channels: debugfs::File<Channels>,
     _dir: debugfs::Dir,
@@ -140,14 +141,14 @@ kernel::auxiliary_device_table!(
 
 impl auxiliary::Driver for Driver {
     type IdInfo = ();
-    type Data<'bound> = Provider;
+    type Data<'bound> = Provider<'bound>;
 
     const ID_TABLE: auxiliary::IdTable<Self::IdInfo> = &TABLE;
 
     fn probe<'bound>(
         device: &'bound auxiliary::Device<Core<'_>>,
         _info: &'bound Self::IdInfo,
-    ) -> impl PinInit<Provider, Error> + 'bound {
+    ) -> impl PinInit<Provider<'bound>, Error> + 'bound {
         pin_init::pin_init_scope(move || {
             let parent = device.parent();
             let pdev: &pci::Device<Bound> = parent.try_into()?;
@@ -180,8 +181,10 @@ impl auxiliary::Driver for Driver {
                         let irq = vector.as_ref().map(Vector::irq);
                         Lane::new(hardware, channel.routing, irq, channel.desc_phys_addr, size)
                     });
-            let module = kernel::module::this_module::<DriverModule>();
-            let engine = Registration::new(parent, module, Edma::new(watch.clone()), lanes)?;
+            let module = kernel::module::this_module::<Module>();
+            let edma = Edma::new(watch.clone());
+            // SAFETY: It is dropped with `Provider`, or here if something below fails.
+            let engine = unsafe { Registration::new(parent, module, edma, lanes) }?;
             Watch::attach(&watch, engine.engine().clone());
 
             let dir = debugfs::Dir::new(parent.name());
@@ -196,8 +199,25 @@ impl auxiliary::Driver for Driver {
     }
 }
 
-kernel::module_auxiliary_driver! {
-    type: Driver,
+/// Fields drop in this order.
+#[pin_data]
+struct Module {
+    #[pin]
+    _driver: driver::Registration<auxiliary::Adapter<Driver>>,
+    _releases: Releases,
+}
+
+impl kernel::InPlaceModule for Module {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            _releases: Releases::new()?,
+            _driver <- driver::Registration::new(Self::NAME, module),
+        })
+    }
+}
+
+module! {
+    type: Module,
     name: "dw_edma_aux",
     authors: ["spider-pair contributors"],
     description: "DMA engine of an endpoint's exported DesignWare eDMA channels",

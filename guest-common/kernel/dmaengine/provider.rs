@@ -12,10 +12,12 @@
 //! ended ([`Queue::finish_first`]). Callbacks run later, in a tasklet, without the lock.
 //!
 //! A device can go while clients hold channels: the engine's memory stays until the last one is
-//! released, and a channel of a device that is gone fails whatever is asked of it.
+//! released, and a channel of a device that is gone fails whatever is asked of it. The module has a
+//! [`Releases`] for what is left of such engines.
 //!
-//! A module mounts this file as `mod provider`, and `bindings.rs` with `linux/dmaengine.h`, the private
-//! `drivers/dma/virt-dma.h` and the helpers `dmaengine_provider` as `mod bindings`.
+//! A module mounts this file as `mod provider`, `work.rs` as `mod work`, and `bindings.rs` with
+//! `linux/dmaengine.h`, the private `drivers/dma/virt-dma.h` and the helpers `dmaengine_provider` as
+//! `mod bindings`.
 
 #[path = "provider/failures.rs"]
 mod failures;
@@ -23,12 +25,15 @@ mod failures;
 mod operations;
 #[path = "provider/queue.rs"]
 mod queue;
+#[path = "provider/release.rs"]
+mod release;
 
-use core::{ptr, ptr::NonNull};
+use core::{marker::PhantomData, ptr, ptr::NonNull};
 
 use kernel::{
     device::{self, Bound},
     error::to_result,
+    impl_has_work,
     prelude::*,
     sync::{
         aref::ARef,
@@ -37,10 +42,14 @@ use kernel::{
     },
     time::{delay::fsleep, Delta, Instant, Monotonic},
     types::Opaque,
+    workqueue::{self, Work},
     ThisModule,
 };
 
-pub(crate) use self::queue::{Channel, Queue};
+pub(crate) use self::{
+    queue::{Channel, Queue},
+    release::Releases,
+};
 use crate::bindings;
 
 /// How long a channel may take to come to rest.
@@ -163,6 +172,13 @@ pub(crate) struct Engine<D: Driver> {
     _device: ARef<device::Device>,
     /// Clients may come.
     open: Atomic<bool>,
+    /// Frees it: see `release.rs`.
+    #[pin]
+    release: Work<Self>,
+}
+
+impl_has_work! {
+    impl{D: Driver} HasWork<Self> for Engine<D> { self.release }
 }
 
 // SAFETY: An engine belongs to no thread.
@@ -196,19 +212,30 @@ impl<D: Driver> Engine<D> {
 /// # Invariants
 ///
 /// The engine is registered, and the C side has a reference to it, which its release gives back.
-pub(crate) struct Registration<D: Driver>(Arc<Engine<D>>);
+pub(crate) struct Registration<'a, D: Driver> {
+    engine: Arc<Engine<D>>,
+    _device: PhantomData<&'a device::Device<Bound>>,
+}
 
-impl<D: Driver> Registration<D> {
+impl<'a, D: Driver> Registration<'a, D> {
     /// Registers an engine, for whose transfers memory is to be mapped for `device`. A channel's
     /// number is its place in `channels`, and its `chan_id`.
     ///
-    /// The caller drops the registration while `device` is bound.
-    pub(crate) fn new(
-        device: &device::Device<Bound>,
+    /// Fails with `ENXIO` if the module has no [`Releases`].
+    ///
+    /// # Safety
+    ///
+    /// The registration must be dropped, so not leaked: the dmaengine goes on calling `module` until
+    /// then, and `device` has to be bound.
+    pub(crate) unsafe fn new(
+        device: &'a device::Device<Bound>,
         module: &'static ThisModule,
         driver: D,
         channels: impl Iterator<Item = Result<D::Channel>>,
     ) -> Result<Self> {
+        if !Releases::are_there() {
+            return Err(ENXIO);
+        }
         let mut boxes = KVec::new();
         for (number, channel) in (0..).zip(channels) {
             let channel = KBox::pin_init(Channel::new(number, channel?), GFP_KERNEL)?;
@@ -221,6 +248,7 @@ impl<D: Driver> Registration<D> {
                 driver,
                 _device: device.into(),
                 open: Atomic::new(false),
+                release <- workqueue::new_work!("provider::Engine::release"),
             }),
             GFP_KERNEL,
         )?;
@@ -251,48 +279,32 @@ impl<D: Driver> Registration<D> {
             channel.keep_name();
         }
         // INVARIANT: Just registered.
-        let this = Self(engine);
+        let this = Self {
+            engine,
+            _device: PhantomData,
+        };
         // SAFETY: The device is registered. What was written there is the module of the driver that
         // `device` is bound to; yet it is ours whose code a client's channel needs. As long as the
         // engine is not open, each request fails that saw the other one.
         unsafe { (*dma).owner = module.as_ptr().cast() };
-        Self::barrier();
-        this.0.open.store(true, Release);
+        release::barrier();
+        this.engine.open.store(true, Release);
         Ok(this)
     }
 
     /// The engine.
     pub(crate) fn engine(&self) -> &Arc<Engine<D>> {
-        &self.0
-    }
-
-    /// Waits for requests for channels that have begun: all are made with a lock of the dmaengine,
-    /// which a request for a channel that nobody can give takes as well.
-    fn barrier() {
-        /// Refuses every channel.
-        ///
-        /// # Safety
-        ///
-        /// None.
-        unsafe extern "C" fn none(_: *mut bindings::dma_chan, _: *mut c_void) -> bool {
-            false
-        }
-        let mask = pin_init::zeroed();
-        // SAFETY: The mask is valid, and the filter needs no parameter.
-        let found = unsafe {
-            bindings::__dma_request_channel(&mask, Some(none), ptr::null_mut(), ptr::null_mut())
-        };
-        debug_assert!(found.is_null());
+        &self.engine
     }
 }
 
-impl<D: Driver> Drop for Registration<D> {
+impl<D: Driver> Drop for Registration<'_, D> {
     fn drop(&mut self) {
-        self.0.open.store(false, Release);
-        D::depart(&self.0);
+        self.engine.open.store(false, Release);
+        D::depart(&self.engine);
         // SAFETY: By the type invariant. Channels that clients hold stay usable, and the engine with
         // them; no new client comes, since the engine is not open.
-        unsafe { bindings::dma_async_device_unregister(self.0.dma.get()) };
+        unsafe { bindings::dma_async_device_unregister(self.engine.dma.get()) };
     }
 }
 

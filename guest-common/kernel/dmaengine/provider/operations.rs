@@ -15,6 +15,7 @@ use kernel::{
 
 use super::{
     queue::{Channel, Descriptor},
+    release::free_later,
     settle, Config, Driver, Engine, Piece, Request,
 };
 use crate::bindings::{self, dma_async_tx_descriptor, dma_chan, dma_device};
@@ -282,11 +283,13 @@ unsafe extern "C" fn status<D: Driver>(
 
 /// # Safety
 ///
-/// Only for the dmaengine to call, with an engine that was registered and that nobody uses any more.
+/// Only for the dmaengine to call, with its mutex and an engine that was registered and that nobody will
+/// request a channel of any more.
 unsafe extern "C" fn release<D: Driver>(dma: *mut dma_device) {
     // SAFETY: The registration gave the C side a reference to the engine around `dma`.
-    drop(unsafe {
+    let engine = unsafe {
         let dma = Opaque::cast_from(dma.cast_const());
         Arc::from_raw(kernel::container_of!(dma, Engine<D>, dma))
-    });
+    };
+    free_later(engine);
 }
