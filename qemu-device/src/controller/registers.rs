@@ -21,8 +21,10 @@ pub struct Register {
     pub programmable: u32,
     /// Bits that only the endpoint's own software can write, at any time.
     pub local: u32,
-    /// Survives a reset of the function.
+    /// Survives every reset of the function.
     pub sticky: bool,
+    /// Survives the reset that the RC asks for in configuration space (FLR).
+    pub mirrored: bool,
 }
 
 impl Register {
@@ -38,6 +40,7 @@ impl Register {
             programmable,
             local,
             sticky: false,
+            mirrored: false,
         }
     }
 
@@ -73,12 +76,26 @@ impl Register {
         }
     }
 
-    /// Also: survives a reset of the function.
+    /// Also: survives every reset of the function.
     pub const fn sticky(self) -> Self {
         Self {
             sticky: true,
             ..self
         }
+    }
+
+    /// Also: the RC's QEMU has a copy of its own, by which it acts or answers, so it survives a reset
+    /// that QEMU does not know of.
+    pub const fn mirrored(self) -> Self {
+        Self {
+            mirrored: true,
+            ..self
+        }
+    }
+
+    /// The bits that configuration requests can change.
+    pub const fn bus_bits(&self) -> u32 {
+        self.writable | self.clear_by_one
     }
 }
 
@@ -176,14 +193,20 @@ impl RegisterFile {
     }
 
     /// Reset of the function: forgets what the bus has written, keeps what the endpoint's own
-    /// software has programmed.
-    pub fn reset_bus_state(&mut self) {
+    /// software has programmed, and each register that `survives`.
+    pub fn reset_bus_state(&mut self, survives: impl Fn(&Register) -> bool) {
         for (value, register) in self.values.iter_mut().zip(self.table) {
-            if !register.sticky {
-                let bus = register.writable | register.clear_by_one;
+            if !register.sticky && !survives(register) {
+                let bus = register.bus_bits();
                 *value = (*value & !bus) | (register.reset & bus);
             }
         }
+    }
+
+    /// The bits of the register at `offset` that configuration requests can change.
+    pub fn bus_bits(&self, offset: u32) -> u32 {
+        let register = self.index(offset).map(|index| &self.table[index]);
+        register.map_or(0, Register::bus_bits)
     }
 
     /// The table that describes this file.

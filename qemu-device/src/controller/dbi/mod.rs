@@ -81,18 +81,38 @@ impl Dbi {
         *link_speed = 0;
     }
 
-    /// Reset of the function by the RC (DEVICE_RESET, FLR, a link that went down): forgets COMMAND,
-    /// BAR addresses, MSI set-up and the like. Ids, masks, sizes and whatever else the EP has
-    /// programmed stay *(inferred; kinder than a core that loses its non-sticky registers with the
-    /// link, which `dw_pcie_ep_linkdown` restores and `pcie-rcar-gen4` does not call)*.
+    /// A reset of the function that the RC's QEMU performs too, or after which QEMU's device is gone.
+    /// Forgets all that the RC has written. Ids, masks, sizes and whatever else the EP has programmed
+    /// stay *(inferred; kinder than a core that loses its non-sticky registers with the link, which
+    /// `dw_pcie_ep_linkdown` restores and `pcie-rcar-gen4` does not call)*.
+    ///
+    /// QEMU's client has a copy of BARs, MSI capability and power state: it answers the RC's reads of the
+    /// first two and maps the BARs by the first and last. What it forgets must be forgotten here, and
+    /// the other way round:
+    ///
+    /// | reset | comes as | QEMU's copy | here |
+    /// |---|---|---|---|
+    /// | secondary bus, reboot or hot-plug of the RC | DEVICE_RESET | cleared | all that the RC has written |
+    /// | unplugged, link down | a closed connection, LTSSM | gone | all that the RC has written |
+    /// | function level reset | DEVCTL | stays | [`reset_by_config`](Self::reset_by_config): not the mirrored registers |
+    /// | D3hot to D0 | PMCSR | stays | nothing (PMCSR.No_Soft_Reset) |
+    /// | the EP board's | its own QEMU | link down | everything: [`reset`](Self::reset) |
     pub fn reset_function(&mut self) {
         let Self {
             registers,
             bars,
             link_speed: _,
         } = self;
-        registers.reset_bus_state();
+        registers.reset_bus_state(|_| false);
         bars.reset_bus_state();
+    }
+
+    /// Function level reset, which to QEMU's client is a write like any other. Linux restores what it
+    /// had saved only where it reads something else, and it reads BARs and MSI out of QEMU's copy
+    /// (`pci_restore_config_dword`). On the silicon these are lost and then restored; so they stay,
+    /// while COMMAND, which Linux reads from here, is cleared and restored.
+    fn reset_by_config(&mut self) {
+        self.registers.reset_bus_state(|register| register.mirrored);
     }
 
     /// The register at `offset`. Configuration space has no holes, only zeroes; port logic has.
@@ -139,7 +159,7 @@ impl Dbi {
         const DEVICE_CONTROL: u32 = layout::EXPRESS + express::DEVICE_CONTROL;
         match offset {
             DEVICE_CONTROL if side == Side::Rc && write.sets(express::FUNCTION_RESET) => {
-                self.reset_function();
+                self.reset_by_config();
             }
             layout::LINK_WIDTH_SPEED if side == Side::Ep && write.sets(layout::SPEED_CHANGE) => {
                 self.change_speed();

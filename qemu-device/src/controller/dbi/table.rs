@@ -69,7 +69,8 @@ pub static REGISTERS: &[Register] = &[
         POWER_MANAGEMENT + pm::CONTROL,
         pm::NO_SOFT_RESET.mask(),
     )
-    .writable(pm::STATE.mask()),
+    .writable(pm::STATE.mask())
+    .mirrored(),
     // MSI (`dw_pcie_ep_set_msi`, `_get_msi`, `_raise_msi_irq`).
     register(
         "MSI_CONTROL",
@@ -77,10 +78,17 @@ pub static REGISTERS: &[Register] = &[
         capability_header(1) | msi::CAPABLE.place(msi::MAX_LOG2) | msi::ADDRESS_64.mask(),
     )
     .writable(msi::ENABLE.mask() | msi::GRANTED.mask())
-    .programmable(msi::CAPABLE.mask()),
-    register("MSI_ADDRESS_LOW", MSI + msi::ADDRESS_LOW, 0).writable(!0b11),
-    register("MSI_ADDRESS_HIGH", MSI + msi::ADDRESS_HIGH, 0).writable(u32::MAX),
-    register("MSI_DATA", MSI + msi::DATA, 0).writable(msi::DATA_VALUE.mask()),
+    .programmable(msi::CAPABLE.mask())
+    .mirrored(),
+    register("MSI_ADDRESS_LOW", MSI + msi::ADDRESS_LOW, 0)
+        .writable(!0b11)
+        .mirrored(),
+    register("MSI_ADDRESS_HIGH", MSI + msi::ADDRESS_HIGH, 0)
+        .writable(u32::MAX)
+        .mirrored(),
+    register("MSI_DATA", MSI + msi::DATA, 0)
+        .writable(msi::DATA_VALUE.mask())
+        .mirrored(),
     // PCI Express (PCIe 7.5.3). 256 bytes of payload: `rcar_gen4_pcie_enable_device` cites the
     // manual's chapter 104.1.1.
     register(
