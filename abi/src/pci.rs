@@ -70,6 +70,8 @@ pub mod header {
     pub const INTERRUPT_PIN: Field = Field::bits(15, 8);
     /// BAR bits that give type and prefetchability; all zero is 32-bit, not prefetchable.
     pub const BAR_FLAGS: Field = Field::bits(3, 0);
+    /// BAR bit: the BAR is 64 bits wide and takes the next register for its upper half.
+    pub const BAR_64BIT: Field = Field::bit(2);
     /// BAR bit: reads have no side effects and writes may be merged, so it may be mapped write-combining.
     pub const BAR_PREFETCHABLE: Field = Field::bit(3);
 

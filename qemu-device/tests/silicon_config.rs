@@ -6,6 +6,7 @@ mod silicon_common;
 use abi::{dbi, pci, spider};
 use qemu_device::controller::{AccessError, Config, Reason, Width};
 use qemu_device::fabric::{self, Target};
+use qemu_device::rc_face::RcFace;
 use silicon_common::{bar_address, Board};
 
 /// The capabilities from `first` on: (offset, id). Fails if the list does not end.
@@ -312,6 +313,74 @@ fn a_function_level_reset_keeps_what_qemu_keeps_and_forgets_the_rest() {
     assert_eq!(resolved.target, Target::EpRam { address });
     assert!(board.link_up(), "the link stays up");
     assert!(board.take_effects().is_empty());
+}
+
+/// `nvmet_pci_epf` asks for one: `dw_pcie_ep_set_bar_resizable` writes the flags to BAR 0 and 0 to BAR 1.
+#[test]
+fn a_64_bit_bar_takes_the_next_register_for_its_upper_half() {
+    let mut board = Board::running();
+    board.ro_wr(true);
+    board.writel(spider::DBI2, 0x10, 1);
+    board.writel(spider::DBI, 0x10, 0xc);
+    board.writel(spider::DBI2, 0x14, 0);
+    board.writel(spider::DBI, 0x14, 0);
+    board.ro_wr(false);
+    board.config_write(0x10, u32::MAX);
+    board.config_write(0x14, u32::MAX);
+    assert_eq!(board.config_read(0x10), 0xfff0_000c);
+    assert_eq!(board.config_read(0x14), u32::MAX);
+    board.config_write(0x10, 0xc010_0004);
+    board.config_write(0x14, 0x0000_0080);
+    assert_eq!(
+        board.config_read(0x10),
+        0xc010_000c,
+        "the flags are the EP's"
+    );
+    assert_eq!(board.readl(spider::DBI, 0x14), 0x80);
+
+    // Sub-ranges match the whole address, above 4 GiB as well.
+    board.map(
+        silicon_common::Direction::Inbound,
+        0,
+        0x80_c010_8000,
+        0x4800_0000,
+        0x1000,
+    );
+    let resolved = fabric::from_rc_bar(&board.controller, board.bars(), 0, 0x8010, 4);
+    let address = 0x4800_0010;
+    assert_eq!(resolved.target, Target::EpRam { address });
+
+    let face = RcFace::plug(&board.controller);
+    let sizes: Vec<_> = (0..6).map(|bar| face.region_size(bar).unwrap()).collect();
+    assert_eq!(sizes, [1 << 20, 0, 1 << 20, 0, 256, 0]);
+
+    // `__dw_pcie_ep_reset_bar`.
+    board.ro_wr(true);
+    for register in [0x10, 0x14] {
+        board.writel(spider::DBI2, register, 0);
+        board.writel(spider::DBI, register, 0);
+    }
+    board.ro_wr(false);
+    board.config_write(0x14, u32::MAX);
+    assert_eq!((board.config_read(0x10), board.config_read(0x14)), (0, 0));
+}
+
+#[test]
+fn the_type_of_a_bar_is_the_ep_s_and_no_bar_is_an_odd_or_an_io_one() {
+    let mut board = Board::running();
+    board.config_write(0x10, 0xf);
+    board.writel(spider::DBI, 0x10, 0xf);
+    assert_eq!(board.config_read(0x10) & 0xf, 0, "read-only is locked");
+    board.ro_wr(true);
+    // An upper half that is one has no flags.
+    for bar in (0..6).rev() {
+        board.writel(spider::DBI, pci::header::bar(bar), 0xf);
+    }
+    board.ro_wr(false);
+    let flags: Vec<_> = (0..6)
+        .map(|bar| board.config_read(pci::header::bar(bar).into()) & 0xf)
+        .collect();
+    assert_eq!(flags, [0xc, 0, 0xc, 0, 0xc, 0]);
 }
 
 #[test]

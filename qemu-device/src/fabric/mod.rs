@@ -196,7 +196,7 @@ pub fn from_rc_bar(
         return Resolved::unsupported(Reason::OutsideBar, len);
     };
     let len = len.min(u64::from(size - offset));
-    let pci_address = u64::from(register.address()) + u64::from(offset);
+    let pci_address = register.address() + u64::from(offset);
     match controller.iatu().inbound(
         BarAccess {
             bar,

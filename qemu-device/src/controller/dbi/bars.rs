@@ -2,19 +2,23 @@
 //! The six base address registers: shape, size, enable and the address that the RC assigns.
 //!
 //! BAR0 and BAR2 take their size from the resizable BAR capability, BAR4 has 256 bytes, the others
-//! do not exist (`rcar_gen4_pcie_epc_features`). All are 32-bit and not prefetchable, hard-wired
-//! *(inferred)*: flags that the EP's driver writes to a BAR vanish.
+//! do not exist (`rcar_gen4_pcie_epc_features`). The EP's driver writes the type and prefetchability
+//! of a BAR under DBI_RO_WR_EN (`dw_pcie_ep_set_bar_resizable`); a 64-bit BAR takes the register of
+//! the next one for the upper half of its address. There are no I/O BARs *(inferred)*.
 //! dbi2 gives each BAR a mask, of which only bit 0, the enable, is not derived from the size
 //! (databook 5.96a, figure 3-26, as `dw_pcie_ep_set_bar_resizable` quotes it).
 
 use abi::dbi as layout;
-use abi::pci::{self, rebar};
+use abi::pci::{self, header, rebar};
 
 use crate::controller::access::Write;
 use crate::controller::registers::Writer;
 
-/// A 32-bit BAR cannot be larger than 2 GiB.
+/// A 32-bit BAR cannot be larger than 2 GiB; nor is a 64-bit one here *(inferred)*.
 const BAR_MAX_LOG2: u32 = 31;
+
+/// The flags that a BAR can have: all others are zero.
+const FLAGS: u32 = header::BAR_64BIT.mask() | header::BAR_PREFETCHABLE.mask();
 
 /// What decides a BAR's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +42,10 @@ pub struct Bar {
     shape: Shape,
     /// dbi2 bit 0.
     enabled: bool,
+    /// Those of [`FLAGS`] that the EP has set.
+    flags: u32,
     /// The address bits above the size; 0 while disabled.
-    address: u32,
+    address: u64,
 }
 
 impl Bar {
@@ -58,6 +64,7 @@ impl Bar {
         Self {
             shape,
             enabled: false,
+            flags: 0,
             address: 0,
         }
     }
@@ -68,8 +75,18 @@ impl Bar {
     }
 
     /// The PCI address that the RC has assigned, 0 if none.
-    pub const fn address(&self) -> u32 {
+    pub const fn address(&self) -> u64 {
         self.address
+    }
+
+    /// The bits of the base address register that tell the BAR's type ([`header::BAR_FLAGS`]).
+    pub const fn flags(&self) -> u32 {
+        self.flags
+    }
+
+    /// Whether the BAR takes the next one's register as well.
+    pub const fn is_64bit(&self) -> bool {
+        header::BAR_64BIT.is_set(self.flags)
     }
 
     /// Bytes that the BAR decodes when it is enabled: a power of two, or 0 for an absent one.
@@ -89,15 +106,20 @@ impl Bar {
     }
 
     /// Address bits that can be written.
-    const fn address_mask(&self) -> u32 {
+    const fn address_mask(&self) -> u64 {
+        let width = if self.is_64bit() {
+            u64::MAX
+        } else {
+            u32::MAX as u64
+        };
         if self.enabled {
-            !(self.size() - 1)
+            width & !(self.size() as u64 - 1)
         } else {
             0
         }
     }
 
-    /// Keeps the address aligned when enable or size has changed.
+    /// Keeps the address aligned when enable, type or size has changed.
     fn settle(&mut self) {
         self.address &= self.address_mask();
     }
@@ -139,16 +161,37 @@ impl Bars {
         self.0.iter().enumerate()
     }
 
-    /// Reads the base address register `index`; the type bits are all zero.
+    /// The 64-bit BAR whose upper half register `index` is, if it is one.
+    fn lower_half(&self, index: usize) -> Option<usize> {
+        let lower = index.checked_sub(1)?;
+        self.0[lower].is_64bit().then_some(lower)
+    }
+
+    /// Reads the base address register `index`.
     pub fn read(&self, index: usize) -> u32 {
-        self.0[index].address
+        match self.lower_half(index) {
+            Some(lower) => (self.0[lower].address >> 32) as u32,
+            None => self.0[index].address as u32 | self.0[index].flags,
+        }
     }
 
     /// Writes the base address register `index`. Sizing is nothing special: the bits below the size
-    /// do not exist, nor does any bit of a disabled BAR.
-    pub fn write(&mut self, index: usize, write: Write) {
+    /// do not exist, nor does any address bit of a disabled BAR.
+    pub fn write(&mut self, index: usize, write: Write, writer: Writer) {
+        if let Some(lower) = self.lower_half(index) {
+            let bar = &mut self.0[lower];
+            let upper = write.onto((bar.address >> 32) as u32, u32::MAX);
+            bar.address = u64::from(upper) << 32 | u64::from(bar.address as u32);
+            bar.settle();
+            return;
+        }
         let bar = &mut self.0[index];
-        bar.address = write.onto(bar.address, bar.address_mask());
+        if writer == (Writer::Local { unlocked: true }) && bar.shape != Shape::Absent {
+            bar.flags = write.onto(bar.flags, FLAGS);
+        }
+        let lower = write.onto(bar.address as u32, bar.address_mask() as u32);
+        bar.address = bar.address >> 32 << 32 | u64::from(lower);
+        bar.settle();
     }
 
     /// Writes the BAR mask `index` in dbi2. Bit 0 enables the BAR; the others are fixed by its size.
@@ -215,7 +258,7 @@ impl Bars {
         Some(())
     }
 
-    /// Reset of the function: the addresses are the RC's, everything else is the EP's.
+    /// Forgets the addresses: they are the RC's, everything else is the EP's.
     pub fn reset_bus_state(&mut self) {
         for bar in &mut self.0 {
             bar.address = 0;

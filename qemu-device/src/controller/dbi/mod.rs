@@ -149,7 +149,7 @@ impl Dbi {
             },
         };
         if let Some(index) = bar_index(offset) {
-            self.bars.write(index, write);
+            self.bars.write(index, write, writer);
             return Some(());
         }
         if let Some(offset) = rebar_offset(offset) {
