@@ -106,6 +106,7 @@ pub struct Counters {
     unsupported: [u64; Reason::ALL.len()],
     outside_windows: u64,
     unknown_registers: u64,
+    corrected: u64,
     last_error: Option<AccessError>,
 }
 
@@ -125,6 +126,12 @@ impl Counters {
         })
     }
 
+    /// Counts a field of configuration space that was shown otherwise than it is. Returns whether it is
+    /// worth a line in a log.
+    pub fn corrected(&mut self) -> bool {
+        tick(&mut self.corrected)
+    }
+
     /// How many requests went unsupported for `reason`.
     pub fn count(&self, reason: Reason) -> u64 {
         self.unsupported[reason as usize]
@@ -141,6 +148,7 @@ impl Counters {
             "unsupported": unsupported,
             "outside_windows": self.outside_windows,
             "unknown_registers": self.unknown_registers,
+            "corrected_fields": self.corrected,
             "last_error": self.last_error.map(|error| error.to_string()),
         })
     }

@@ -110,7 +110,7 @@ impl Controller {
         self.follow_link(effects);
     }
 
-    /// Reset by the RC: DEVICE_RESET, secondary bus reset. Whatever the EP has programmed stays.
+    /// Reset by the RC's QEMU: DEVICE_RESET, or unplugged. Whatever the EP has programmed stays.
     pub fn rc_reset(&mut self) {
         self.routes += 1;
         self.dbi.reset_function();
@@ -177,6 +177,17 @@ impl Controller {
         });
     }
 
+    /// A register of configuration space, `register` a multiple of 4, whatever the link does. The RC sees
+    /// the holes of port logic as zeroes.
+    pub fn config_register(&self, register: u32) -> u32 {
+        self.dbi.read(register).unwrap_or(0)
+    }
+
+    /// The bits of a register of configuration space that change without the EP's software.
+    pub fn live_config_bits(&self, register: u32) -> u32 {
+        self.dbi.live_bits(register)
+    }
+
     /// Reads configuration space on behalf of the RC. All ones while the link is down and beyond the
     /// end.
     pub fn rc_config_read(&self, offset: u64, data: &mut [u8]) {
@@ -184,8 +195,7 @@ impl Controller {
             let register = u32::try_from(register)
                 .ok()
                 .filter(|at| *at < pci::CONFIG_SIZE);
-            // The RC sees the holes of port logic as zeroes.
-            let value = register.map(|register| self.dbi.read(register).unwrap_or(0));
+            let value = register.map(|register| self.config_register(register));
             Ok::<_, std::convert::Infallible>(value.filter(|_| self.link.up).unwrap_or(u32::MAX))
         };
         data.fill(0xff);
@@ -217,6 +227,12 @@ impl Controller {
             self.dbi.detect_unsupported_request();
         }
         self.counters.unsupported(reason)
+    }
+
+    /// Counts a field of configuration space that the RC's QEMU was not shown as it is. Returns whether it is
+    /// worth a line in a log.
+    pub fn count_corrected(&mut self) -> bool {
+        self.counters.corrected()
     }
 
     fn reject(&mut self, error: AccessError) -> AccessError {

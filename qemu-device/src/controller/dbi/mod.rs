@@ -140,6 +140,21 @@ impl Dbi {
         }
     }
 
+    /// The bits of the register at `offset` that change without the EP's software: by configuration
+    /// requests, or with the state of the link. The size of a resizable BAR does not count.
+    pub fn live_bits(&self, offset: u32) -> u32 {
+        const LINK_CONTROL_STATUS: u32 = layout::EXPRESS + express::LINK_CONTROL;
+        let written = self.registers.bus_bits(offset);
+        match offset {
+            _ if bar_index(offset).is_some() => u32::MAX,
+            LINK_CONTROL_STATUS => {
+                written | express::CURRENT_SPEED.mask() | express::CURRENT_WIDTH.mask()
+            }
+            0..layout::PORT_LOGIC => written,
+            _ => u32::MAX,
+        }
+    }
+
     /// Writes the register at `offset` as far as `side` may; `None` if there is none.
     pub fn write(&mut self, offset: u32, write: Write, side: Side) -> Option<()> {
         let writer = match side {
