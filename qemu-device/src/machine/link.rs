@@ -18,8 +18,8 @@ use crate::rc_face::RcFace;
 use crate::vfio_user::memory::{MAX_DMA_MAPS, MAX_MAPPINGS};
 use crate::vfio_user::server;
 
-/// The most connections of links that are gone which may still stand. Each QEMU closes its own when
-/// the guest lets go of the function; each costs a thread and up to `MAX_DMA_MAPS` mappings.
+/// The most links whose connection may stand, those that are gone included. QEMU closes its own when the
+/// guest lets go of the function; each costs a thread and up to `MAX_DMA_MAPS` mappings.
 const MAX_CONNECTIONS: usize = 8;
 
 // The EP has one more.
@@ -39,8 +39,8 @@ struct State {
     /// The link as the world was told: which rise it is, counted from 1, while it is up.
     generation: Option<u32>,
     listener: Option<Arc<UnixListener>>,
-    /// Connections of this link and of earlier ones.
-    connections: usize,
+    /// Threads that listen for, or serve, the connection of this link and of earlier ones.
+    serving: usize,
 }
 
 impl RcSocket {
@@ -74,7 +74,8 @@ impl RcSocket {
         Ok(listener)
     }
 
-    /// Nobody can connect any more. A connection that stands is left to the RC's QEMU to close.
+    /// Nobody can connect any more. Who has connected is served: the RC's QEMU does not survive it to be refused
+    /// then. A connection that stands is left to it to close.
     fn close(&self, listener: &UnixListener) {
         let _ = std::fs::remove_file(&self.path);
         // Wakes the thread that waits in accept(2).
@@ -90,76 +91,87 @@ impl Machine {
     /// order than they changed it. So what counts is how the link is now; the socket's lock is held
     /// while looking and acting, and taken before the silicon's.
     pub(super) fn follow_link(self: &Arc<Self>) {
-        let mut told = Vec::new();
-        let opened = self.follow_link_locked(&mut self.rc_socket.state(), &mut told);
-        if let Err(error) = opened {
-            log::error!(
-                "cannot serve the RC at {}: {error}",
-                self.rc_socket.path.display()
-            );
-        }
-        for event in told {
+        let told = self.follow_link_locked(&mut self.rc_socket.state());
+        for event in told.into_iter().flatten() {
             log::info!("{event:?}");
         }
     }
 
-    /// What is to be said of it is said once the lock is let go of.
-    fn follow_link_locked(
-        self: &Arc<Self>,
-        state: &mut State,
-        told: &mut Vec<Event>,
-    ) -> io::Result<()> {
+    /// Returns what was told, for the log.
+    fn follow_link_locked(self: &Arc<Self>, state: &mut State) -> [Option<Event>; 2] {
         let generation = self.silicon().controller.link_generation();
         if state.generation == generation {
-            return Ok(());
+            return [None, None];
         }
-        if let Some(ended) = state.generation.take() {
+        let down = state.generation.take().map(|ended| {
             if let Some(listener) = state.listener.take() {
                 self.rc_socket.close(&listener);
             }
-            told.push(self.events.link(false, ended));
-        }
-        let Some(generation) = generation else {
-            return Ok(());
-        };
-        state.generation = Some(generation);
-        // Listens before anyone is told.
-        let opened = self.rc_socket.open(self, generation);
-        told.push(self.events.link(true, generation));
-        state.listener = Some(opened?);
-        Ok(())
-    }
-
-    /// The RC's QEMU connected to the link of this `generation`, and plugs the function as it is now.
-    /// `None` if that link is gone by now, or if too many connections of earlier ones still stand.
-    fn attach_rc(&self, attachment: &Attachment, generation: u32) -> Option<RcFace> {
-        let mut state = self.rc_socket.state();
-        if state.generation != Some(generation) {
-            return None;
-        }
-        if state.connections >= MAX_CONNECTIONS {
-            drop(state);
-            log::error!("rc: {MAX_CONNECTIONS} connections of earlier links still stand");
-            return None;
-        }
-        state.connections += 1;
-        let face = RcFace::plug(&self.silicon().controller);
-        let mut rc = self.rc.write().unwrap_or_else(PoisonError::into_inner);
-        *rc = Some(Plugged {
-            attachment: attachment.clone(),
-            face: face.clone(),
-            generation,
+            self.events.link(false, ended)
         });
-        let told = self.events.rc_attached(true);
-        drop((rc, state));
-        log::info!("{told:?}");
-        Some(face)
+        let up = generation.map(|generation| {
+            state.generation = Some(generation);
+            // Listens before anyone is told.
+            self.listen_for_rc(state);
+            self.events.link(true, generation)
+        });
+        [down, up]
     }
 
-    /// Forgets the RC's connection, unless a newer one has taken its place.
-    fn detach_rc(&self, attachment: &Attachment) {
-        let mut state = self.rc_socket.state();
-        state.connections = state.connections.saturating_sub(1);
+    /// Listens for the RC's QEMU if the link is up and there is room for its connection.
+    fn listen_for_rc(self: &Arc<Self>, state: &mut State) {
+        let (Some(generation), None) = (state.generation, &state.listener) else {
+            return;
+        };
+        // Better no socket than one whose connections are refused: QEMU does not survive that.
+        if state.serving >= MAX_CONNECTIONS {
+            log::error!("rc: {MAX_CONNECTIONS} connections of earlier links still stand");
+            return;
+        }
+        match self.rc_socket.open(self, generation) {
+            Ok(listener) => {
+                state.listener = Some(listener);
+                state.serving += 1;
+            }
+            Err(error) => log::error!(
+                "cannot serve the RC at {}: {error}",
+                self.rc_socket.path.display()
+            ),
+        }
+    }
+
+    /// The RC's QEMU connected to the link of this `generation`, and plugs the function as it is now; it may be
+    /// gone by now, of which QEMU hears once it has plugged it.
+    fn attach_rc(&self, attachment: &Attachment, generation: u32) -> RcFace {
+        let state = self.rc_socket.state();
+        let face = {
+            let controller = &mut self.silicon().controller;
+            let face = RcFace::plug(controller);
+            for correction in face.corrections() {
+                if controller.count_corrected() {
+                    log::warn!("rc: the function is plugged with its {correction}");
+                }
+            }
+            face
+        };
+        if state.generation == Some(generation) {
+            let mut rc = self.rc.write().unwrap_or_else(PoisonError::into_inner);
+            *rc = Some(Plugged {
+                attachment: attachment.clone(),
+                face: face.clone(),
+                generation,
+            });
+            let told = self.events.rc_attached(true);
+            drop((rc, state));
+            log::info!("{told:?}");
+        }
+        face
+    }
+
+    /// Forgets the RC's connection, unless a newer one has taken its place, and with it all that QEMU had written
+    /// to the function.
+    fn detach_rc(self: &Arc<Self>, attachment: &Attachment, generation: u32) {
+        let state = self.rc_socket.state();
         let mut rc = self.rc.write().unwrap_or_else(PoisonError::into_inner);
         let ours = |current: &Plugged| Arc::ptr_eq(&current.attachment.memory, &attachment.memory);
         let told = rc.take_if(|current| ours(current));
@@ -167,6 +179,10 @@ impl Machine {
         drop((rc, state));
         if let Some(event) = told {
             log::info!("{event:?}");
+        }
+        let silicon = self.silicon();
+        if silicon.controller.link_generation() == Some(generation) {
+            self.change(silicon, |silicon, _| silicon.controller.rc_reset());
         }
         self.follow_memory();
     }
@@ -180,15 +196,12 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
     }
 }
 
-/// Waits for the next client of `listener`; `None` once it is `over`. Whatever else fails passes.
+/// Waits for the next client of `listener`; `None` once it is `over` and nobody waits. Whatever else fails passes.
 pub fn accept(listener: &UnixListener, over: impl Fn() -> bool) -> Option<UnixStream> {
     loop {
-        let client = listener.accept();
-        if over() {
-            return None;
-        }
-        match client {
+        match listener.accept() {
             Ok((stream, _)) => return Some(stream),
+            Err(_) if over() => return None,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
                 log::warn!("no connection: {error}");
@@ -198,22 +211,20 @@ pub fn accept(listener: &UnixListener, over: impl Fn() -> bool) -> Option<UnixSt
     }
 }
 
-/// Serves one connection after the other until the link goes down.
+/// Serves one connection after the other until the link goes down and all that had connected are gone.
 fn serve_all(machine: &Arc<Machine>, listener: &UnixListener, generation: u32) {
     let over = || machine.rc_socket.state().generation != Some(generation);
     while let Some(stream) = accept(listener, over) {
         serve(machine, stream, generation);
-        if over() {
-            return;
-        }
     }
+    let mut state = machine.rc_socket.state();
+    state.serving -= 1;
+    machine.listen_for_rc(&mut state);
 }
 
 fn serve(machine: &Arc<Machine>, stream: UnixStream, generation: u32) {
     let attachment = Attachment::default();
-    let Some(face) = machine.attach_rc(&attachment, generation) else {
-        return;
-    };
+    let face = machine.attach_rc(&attachment, generation);
     let mut port = RcPort::new(machine.clone(), face, generation);
     let end = server::serve(
         stream,
@@ -225,7 +236,7 @@ fn serve(machine: &Arc<Machine>, stream: UnixStream, generation: u32) {
         Ok(()) => log::info!("rc: QEMU closed the connection"),
         Err(error) => log::warn!("rc: connection closed: {error}"),
     }
-    machine.detach_rc(&attachment);
+    machine.detach_rc(&attachment, generation);
 }
 
 #[cfg(test)]
@@ -282,31 +293,63 @@ mod tests {
         machine.perform(set_link(&machine, false));
         machine.perform(set_link(&machine, true));
         let (late, current) = (Attachment::default(), Attachment::default());
-        assert!(machine.attach_rc(&current, 2).is_some());
-        assert!(machine.attach_rc(&late, 1).is_none());
+        machine.attach_rc(&current, 2);
+        machine.attach_rc(&late, 1);
         let attached = machine.rc().unwrap();
         assert!(Arc::ptr_eq(&attached.memory, &current.memory));
+        machine.detach_rc(&late, 1);
+        assert!(machine.rc().is_some());
+    }
+
+    /// Waits for the threads of links that are gone.
+    fn eventually(done: impl Fn() -> bool) {
+        for _ in 0..1000 {
+            if done() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("not within 10 s");
+    }
+
+    #[test]
+    fn who_has_connected_before_the_link_went_down_is_served() {
+        let (dir, machine) = machine();
+        let hold = machine.rc_socket.state();
+        drop(hold);
+        machine.perform(set_link(&machine, true));
+        let clients: Vec<_> = (0..3)
+            .map(|_| UnixStream::connect(dir.path().join("rc.sock")).unwrap())
+            .collect();
+        machine.perform(set_link(&machine, false));
+        for mut client in clients {
+            let version = [&[1, 0, 1, 0, 20, 0, 0, 0][..], &[0; 8], &[0, 0, 0, 0]].concat();
+            std::io::Write::write_all(&mut client, &version).unwrap();
+            let mut reply = [0; 16];
+            std::io::Read::read_exact(&mut client, &mut reply).unwrap();
+            assert_eq!(reply[12..], [0; 4], "no error");
+        }
+        eventually(|| machine.rc_socket.state().serving == 0);
     }
 
     #[test]
     fn connections_that_nobody_closes_are_bounded() {
-        let (_dir, machine) = machine();
-        let stale: Vec<_> = (1..)
-            .map(|generation| {
+        let (dir, machine) = machine();
+        let path = dir.path().join("rc.sock");
+        let mut stale: Vec<_> = (0..MAX_CONNECTIONS)
+            .map(|_| {
                 machine.perform(set_link(&machine, true));
-                let attachment = Attachment::default();
-                let attached = machine.attach_rc(&attachment, generation);
+                let client = UnixStream::connect(&path).unwrap();
+                eventually(|| machine.rc().is_some());
                 machine.perform(set_link(&machine, false));
-                attached.map(|_| attachment)
+                client
             })
-            .take_while(Option::is_some)
-            .flatten()
             .collect();
-        assert_eq!(stale.len(), MAX_CONNECTIONS);
-        machine.detach_rc(&stale[0]);
         machine.perform(set_link(&machine, true));
-        let generation = machine.rc_socket.current().unwrap();
-        let attached = machine.attach_rc(&Attachment::default(), generation);
-        assert!(attached.is_some());
+        assert_eq!(machine.rc_socket.current(), None);
+        assert!(!path.exists());
+        stale.pop();
+        eventually(|| machine.rc_socket.current().is_some());
+        UnixStream::connect(&path).unwrap();
     }
 }

@@ -4,19 +4,28 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
+use abi::pci::header;
+
 use super::access::{Origin, Requester};
 use super::{Machine, Silicon};
+use crate::controller::Effects;
 use crate::fabric::{self, Reason, Resolved, Target};
-use crate::rc_face::RcFace;
+use crate::rc_face::{RcFace, Source};
 use crate::vfio_user::{Device, Errno, RegionInfo, CONFIG_REGION};
 
 /// Serves the RC guest's QEMU for one rise of the link. Once that link is down the function behind
 /// this connection is gone for good: reads give all ones, writes vanish, as after a surprise removal.
+/// Only while QEMU still plugs the function does it go on reading what it began to read, since it does
+/// not survive a device that goes away meanwhile: it follows capability pointers of all ones round and
+/// round, and frees a device twice when its realize fails.
 pub struct RcPort {
     machine: Arc<Machine>,
     /// The shape of the function when it was plugged: QEMU freezes it, whatever the EP does later.
     face: RcFace,
     generation: u32,
+    /// QEMU has plugged the function: it resets it at the end of its realize, and neither touches a BAR nor
+    /// enables anything before.
+    plugged: bool,
     /// Most accesses go where the one before went.
     last: Cell<Option<Last>>,
 }
@@ -28,13 +37,22 @@ impl RcPort {
             machine,
             face,
             generation,
+            plugged: false,
             last: Cell::new(None),
         }
     }
 
     /// Whether the link that plugged this function still stands.
-    fn linked(&self) -> bool {
-        self.machine.rc_socket.current() == Some(self.generation)
+    fn linked(&self, silicon: &Silicon) -> bool {
+        silicon.controller.link_generation() == Some(self.generation)
+    }
+
+    /// Changes the silicon, if the function is still there.
+    fn change(&self, act: impl FnOnce(&mut Silicon, &mut Effects)) {
+        let silicon = self.machine.silicon();
+        if self.linked(&silicon) {
+            self.machine.change(silicon, act);
+        }
     }
 
     /// Resolves an access to BAR `bar` of the function, from `offset` on. The silicon itself knows which link
@@ -46,10 +64,10 @@ impl RcPort {
             if let Some(resolved) = self.last.get().and_then(|last| last.leads(routes, bar, at)) {
                 return resolved;
             }
-            let (controller, bars) = (&silicon.controller, silicon.ep_face.bars());
-            if controller.link_generation() != Some(self.generation) {
+            if !self.linked(silicon) {
                 return Resolved::unsupported(Reason::LinkDown, left);
             }
+            let (controller, bars) = (&silicon.controller, silicon.ep_face.bars());
             let resolved = fabric::from_rc_bar(controller, bars, bar, at, u64::MAX);
             self.last.set(Some(Last {
                 routes,
@@ -107,13 +125,19 @@ impl Device for RcPort {
     fn read(&mut self, region: u32, offset: u64, data: &mut [u8]) -> Result<(), Errno> {
         self.machine.rc_reads.count(region);
         match region {
-            CONFIG_REGION if !self.linked() => data.fill(0xff),
-            CONFIG_REGION => self
-                .machine
-                .silicon()
-                .controller
-                .rc_config_read(offset, data),
+            CONFIG_REGION => {
+                let silicon = self.machine.silicon();
+                let source = if self.linked(&silicon) {
+                    Source::Linked(&silicon.controller)
+                } else if self.plugged {
+                    Source::Gone
+                } else {
+                    Source::Plugging
+                };
+                self.face.config_read(&source, offset, data);
+            }
             0..=5 => {
+                self.plugged = true;
                 let bar = region as u8;
                 let origin = Origin {
                     by: Requester::Rc { bar },
@@ -129,14 +153,15 @@ impl Device for RcPort {
 
     fn write(&mut self, region: u32, offset: u64, data: &[u8]) -> Result<(), Errno> {
         match region {
-            CONFIG_REGION if !self.linked() => {}
             CONFIG_REGION => {
-                let machine = &self.machine;
-                machine.change(machine.silicon(), |silicon, effects| {
-                    silicon.controller.rc_config_write(offset, data, effects);
+                self.plugged |= enables(offset, data);
+                let face = &self.face;
+                self.change(|silicon, effects| {
+                    face.config_write(&mut silicon.controller, offset, data, effects);
                 });
             }
             0..=5 => {
+                self.plugged = true;
                 let bar = region as u8;
                 let origin = Origin {
                     by: Requester::Rc { bar },
@@ -151,17 +176,22 @@ impl Device for RcPort {
     }
 
     fn reset(&mut self) {
-        if self.linked() {
-            let machine = &self.machine;
-            machine.change(machine.silicon(), |silicon, _| {
-                silicon.controller.rc_reset();
-            });
-        }
+        self.plugged = true;
+        self.change(|silicon, _| silicon.controller.rc_reset());
     }
 
     fn memory_changed(&mut self) {
         self.machine.follow_memory();
     }
+}
+
+/// Whether a write to configuration space sets a bit of COMMAND. QEMU only clears some while it plugs.
+fn enables(offset: u64, data: &[u8]) -> bool {
+    let command = u64::from(header::COMMAND_STATUS)..u64::from(header::COMMAND_STATUS) + 2;
+    let bytes = (offset..).zip(data);
+    bytes
+        .into_iter()
+        .any(|(at, byte)| command.contains(&at) && *byte != 0)
 }
 
 #[cfg(test)]
