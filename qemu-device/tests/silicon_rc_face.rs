@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Whatever the EP writes, the RC's QEMU finds a configuration space that PCI allows, and goes on finding it.
 
+#[path = "plug/ep_write.rs"]
+mod ep_write;
 mod silicon_common;
 
 use abi::{dbi, pci, spider};
+use ep_write::{ep_write, EpWrite};
 use proptest::prelude::*;
 use qemu_device::controller::{Config, Controller, Effects, Width};
 use qemu_device::rc_face::{RcFace, Source};
@@ -183,30 +186,6 @@ fn well_formed(view: &View) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// A write of the EP's software to configuration space or to the BAR masks.
-#[derive(Clone, Debug)]
-struct EpWrite(u32, Width, u32);
-
-fn ep_write() -> impl Strategy<Value = EpWrite> {
-    let places = vec![
-        0x00u32, 0x04, 0x08, 0x0c, 0x10, 0x14, 0x18, 0x1c, 0x20, 0x24, 0x28, 0x2c, 0x30, 0x34,
-        0x3c, 0x40, 0x44, 0x50, 0x70, 0x74, 0x78, 0x7c, 0x80, 0x94, 0x9c, 0xa0, 0x100, 0x104,
-        0x108, 0x10c, 0x110,
-    ];
-    let offset = prop_oneof![
-        8 => (proptest::sample::select(places), 0..4u32).prop_map(|(at, byte)| at + byte),
-        2 => (0..6u32).prop_map(|bar| spider::DBI2.offset + 0x10 + 4 * bar),
-        1 => 0..0x1000u32,
-    ];
-    let value = prop_oneof![
-        any::<u32>(),
-        (0..32u32).prop_map(|bit| 1 << bit),
-        Just(u32::MAX)
-    ];
-    let width = prop_oneof![Just(Width::Byte), Just(Width::Word), Just(Width::Dword)];
-    (offset, width, value).prop_map(|(at, width, value)| EpWrite(at, width, value))
 }
 
 /// The writes, with what is read-only unlocked.
