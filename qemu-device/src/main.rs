@@ -17,7 +17,7 @@ use qemu_device::logging::Log;
 use qemu_device::machine::{
     accept, listen, Attachment, EpPort, Machine, RcSocket, WindowsListener,
 };
-use qemu_device::vfio_user::server;
+use qemu_device::vfio_user::{irq, server};
 
 /// Emulates the PCIe link between two R-Car S4 Spider boards for two QEMU guests.
 ///
@@ -69,6 +69,7 @@ fn main() -> Result<()> {
         .context("cannot block SIGTERM and SIGINT")?;
     let _log = Log::start().context("no thread for the log")?;
 
+    irq::prepare().context("the kernel has no asynchronous I/O to spare (fs.aio-max-nr)")?;
     let path = |name: &str| arguments.dir.join(name);
     let (ep_path, rc_path, control_path) = (path("ep.sock"), path("rc.sock"), path("control.sock"));
     let events = Arc::new(Events::default());

@@ -1,57 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Interrupts towards the guest (*VFIO_USER_DEVICE_SET_IRQS*).
 //!
-//! An interrupt is a write to an eventfd that the client sent. Between the guest enabling MSI and the
+//! An interrupt is a signal at an eventfd that the client sent. Between the guest enabling MSI and the
 //! eventfds arriving there is a gap: what is raised in it stays pending and goes out with the eventfd.
 
+mod eventfd;
+
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nix::errno::Errno;
-use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use serde_json::{json, Value};
-use thiserror::Error;
 pub use vfio_bindings::bindings::vfio::{
     VFIO_PCI_ERR_IRQ_INDEX as ERR_INDEX, VFIO_PCI_INTX_IRQ_INDEX as INTX_INDEX,
     VFIO_PCI_MSIX_IRQ_INDEX as MSIX_INDEX, VFIO_PCI_MSI_IRQ_INDEX as MSI_INDEX,
     VFIO_PCI_REQ_IRQ_INDEX as REQ_INDEX,
 };
 
+use self::eventfd::EventFd;
+pub use self::eventfd::{prepare, NotAnEventFd};
 use super::IRQ_INDICES;
 
 /// The most vectors an interrupt type can have: MSI-X, by the PCI specification.
 pub const MAX_VECTORS: u32 = 2048;
-
-/// The descriptor sent for an interrupt is none that can signal one.
-#[derive(Debug, Error)]
-#[error("a file descriptor that is no eventfd")]
-pub struct NotAnEventFd;
-
-/// An eventfd of the client's.
-struct EventFd(OwnedFd);
-
-impl EventFd {
-    /// Takes `fd` over. A pipe or socket here could make the device wait for its reader.
-    fn new(fd: OwnedFd) -> Result<Self, NotAnEventFd> {
-        let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
-        if !std::fs::read_link(link).is_ok_and(|to| to.as_os_str() == "anon_inode:[eventfd]") {
-            return Err(NotAnEventFd);
-        }
-        Ok(Self(fd))
-    }
-
-    /// Adds one to the count. A count that is full already says what there is to say.
-    ///
-    /// Whether a write would wait is asked each time: O_NONBLOCK belongs to the file, which is the
-    /// client's too, and he may clear it whenever he likes.
-    fn signal(&self) {
-        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLOUT)];
-        if matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..)) {
-            while nix::unistd::write(&self.0, &1u64.to_ne_bytes()) == Err(Errno::EINTR) {}
-        }
-    }
-}
 
 /// One vector.
 #[derive(Default)]
@@ -66,9 +37,8 @@ impl Vector {
     fn flush(&mut self) -> bool {
         match &self.eventfd {
             Some(eventfd) if self.pending && !self.masked => {
-                eventfd.signal();
-                self.pending = false;
-                true
+                self.pending = !eventfd.signal();
+                !self.pending
             }
             _ => false,
         }
@@ -117,7 +87,7 @@ impl State {
 pub struct Counters {
     /// Raised by the device.
     pub triggered: u64,
-    /// Written to an eventfd. Below `triggered` when one vector was raised repeatedly while pending.
+    /// Signalled at an eventfd. Below `triggered` when one vector was raised repeatedly while pending.
     pub signalled: u64,
     /// Raised on a vector that cannot exist.
     pub dropped: u64,

@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! *VFIO_USER_DEVICE_SET_IRQS*.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::thread::JoinHandleExt;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use nix::sys::eventfd::EventFd;
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::signal::{sigaction, SaFlags, SigAction, SigHandler, SigSet, Signal};
 use qemu_device::vfio_user::irq::{ERR_INDEX, INTX_INDEX, MSIX_INDEX, MSI_INDEX, REQ_INDEX};
 use qemu_device::vfio_user::wire::{command, IrqSet};
 use qemu_device::vfio_user::Errno;
@@ -269,4 +276,74 @@ fn only_eventfds_will_do() {
     assert_eq!(errno, Errno::EINVAL);
     server.interrupts.trigger(MSI_INDEX, 0);
     assert_eq!(all(&eventfds), [0], "not even the good one was taken");
+}
+
+/// The eventfd that [`fill`] fills, and how often it has.
+static FILLED: (AtomicI32, AtomicU64) = (AtomicI32::new(-1), AtomicU64::new(0));
+
+/// What a client can do at any moment, done between any two instructions of whoever signals: fills an eventfd, which
+/// blocks afterwards. A handler for signals.
+extern "C" fn fill(_: libc::c_int) {
+    let fd = FILLED.0.load(Ordering::Relaxed);
+    // SAFETY: system calls that may be made in a handler, with pointers to nothing but `part`.
+    unsafe {
+        libc::fcntl(fd, libc::F_SETFL, libc::O_NONBLOCK);
+        for bit in (0..u64::BITS).rev() {
+            let part = 1u64 << bit;
+            libc::write(fd, (&raw const part).cast(), size_of::<u64>());
+        }
+        libc::fcntl(fd, libc::F_SETFL, 0);
+    }
+    FILLED.1.fetch_add(1, Ordering::Release);
+}
+
+#[test]
+fn a_client_that_fills_its_eventfd_at_the_worst_moment_does_not_stop_the_device() {
+    const STUCK: Duration = Duration::from_secs(30);
+    let eventfd = EventFd::from_flags(EfdFlags::EFD_CLOEXEC).unwrap();
+    FILLED.0.store(eventfd.as_raw_fd(), Ordering::Relaxed);
+    let action = SigAction::new(
+        SigHandler::Handler(fill),
+        SaFlags::SA_RESTART,
+        SigSet::empty(),
+    );
+    // SAFETY: `fill` makes system calls and changes atomics.
+    unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
+    let (mut peer, server) = Peer::agreed();
+    let fds = [eventfd.as_raw_fd()];
+    peer.request_with(command::DEVICE_SET_IRQS, &assign(MSI_INDEX, 0, 1), &fds);
+
+    let (over, raised) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
+    let raising = {
+        let (over, raised, interrupts) = (over.clone(), raised.clone(), server.interrupts.clone());
+        thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                interrupts.trigger(MSI_INDEX, 0);
+                raised.fetch_add(1, Ordering::Release);
+            }
+        })
+    };
+    let wait_for = |counter: &AtomicU64, count: u64| {
+        let begin = Instant::now();
+        while counter.load(Ordering::Acquire) < count {
+            assert!(begin.elapsed() < STUCK, "the device waits for its client");
+            thread::yield_now();
+        }
+    };
+    for round in 1..=300 {
+        let mut filled = [PollFd::new(eventfd.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut filled, PollTimeout::ZERO) == Ok(1) {
+            eventfd.read().unwrap();
+        }
+        wait_for(&raised, raised.load(Ordering::Acquire) + 2);
+        // SAFETY: the thread has not been joined.
+        unsafe { libc::pthread_kill(raising.as_pthread_t(), libc::SIGUSR1) };
+        wait_for(&FILLED.1, round);
+        wait_for(&raised, raised.load(Ordering::Acquire) + 2);
+    }
+    over.store(true, Ordering::Relaxed);
+    raising.join().unwrap();
 }

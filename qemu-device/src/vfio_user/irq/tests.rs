@@ -43,7 +43,8 @@ fn an_eventfd_that_is_full_does_not_stop_the_device() {
         write(&theirs, &(u64::MAX - 1).to_ne_bytes()).unwrap();
         interrupts.assign(MSI_INDEX, 0, vec![ours]).unwrap();
         interrupts.trigger(MSI_INDEX, 0);
-        assert_eq!(count(&theirs), u64::MAX - 1);
+        // As full as the kernel itself makes one.
+        assert_eq!(count(&theirs), u64::MAX);
         interrupts.trigger(MSI_INDEX, 0);
         assert_eq!(count(&theirs), 1);
     }
