@@ -75,8 +75,10 @@ impl OwnQueue {
         let flags = bindings::wq_flags_WQ_MEM_RECLAIM
             | bindings::wq_flags_WQ_HIGHPRI
             | bindings::wq_flags_WQ_PERCPU;
-        // SAFETY: The name is a format without conversions, which takes no further argument.
-        let queue = unsafe { bindings::alloc_workqueue_noprof(name.as_char_ptr(), flags, 0) };
+        // SAFETY: The format takes one string, which follows the number of concurrent items.
+        let queue = unsafe {
+            bindings::alloc_workqueue_noprof(c"%s".as_char_ptr(), flags, 0, name.as_char_ptr())
+        };
         // INVARIANT: Just allocated.
         NonNull::new(queue).map(Self).ok_or(ENOMEM)
     }
