@@ -121,13 +121,16 @@ impl<T> Port<T> {
     }
 
     /// Tells the client that the link has changed. Atomic; nothing happens if there is no client.
+    ///
+    /// A bridge that is just being registered may have a client already, which hears of it as soon as
+    /// the registration is complete.
     pub(crate) fn link_event(&self) {
         // SAFETY: `when_live` passes a registered bridge.
         self.when_live(|ntb| unsafe { ntb_link_event(ntb) });
     }
 
-    /// Tells the client that a doorbell of `vector` was rung. Atomic; nothing happens if there is no
-    /// client.
+    /// Tells the client that a doorbell of `vector` was rung, which [`Operations::db_rung`] says as
+    /// well. Atomic; else as [`Port::link_event`].
     pub(crate) fn db_event(&self, vector: u32) {
         if let Ok(vector) = c_int::try_from(vector) {
             // SAFETY: `when_live` passes a registered bridge.
@@ -135,9 +138,9 @@ impl<T> Port<T> {
         }
     }
 
-    /// Whether the bridge is on its bus.
-    pub(crate) fn is_live(&self) -> bool {
-        self.live.load(Acquire)
+    /// Whether the bridge is on its bus or about to be, so that there can be a client.
+    pub(crate) fn is_registered(&self) -> bool {
+        self.registered.load(Acquire)
     }
 
     /// Runs `then` with the bridge if it is registered, and holds its removal up meanwhile.
@@ -185,16 +188,18 @@ macro_rules! impl_has_port {
 }
 pub(crate) use impl_has_port;
 
-/// A bridge on the NTB bus. Dropped, its client is gone, and so is the bridge.
+/// A bridge on the NTB bus, as long as the device is bound that carries it. Dropped, its client is
+/// gone, and so is the bridge.
 ///
 /// # Invariants
 ///
 /// The port of `data` is registered, by this value.
-pub(crate) struct Registration<T: Operations> {
+pub(crate) struct Registration<'a, T: Operations> {
     data: Arc<T>,
+    _carrier: PhantomData<&'a pci::Device<device::Bound>>,
 }
 
-impl<T: Operations> Registration<T> {
+impl<'a, T: Operations> Registration<'a, T> {
     const OPS: ntb_dev_ops = ntb_dev_ops {
         link_is_up: Some(Self::link_is_up),
         link_enable: Some(Self::link_enable),
@@ -223,7 +228,12 @@ impl<T: Operations> Registration<T> {
     };
 
     /// Puts the bridge of `data` onto the bus, as a child of `pdev`; `EBUSY` if it is there.
-    pub(crate) fn new(data: Arc<T>, pdev: &pci::Device<device::Bound>) -> Result<Self> {
+    ///
+    /// # Safety
+    ///
+    /// The caller must not `mem::forget()` the registration or otherwise keep its [`Drop`] from
+    /// running: clients would call a bridge whose device is not bound any more.
+    pub(crate) unsafe fn new(data: Arc<T>, pdev: &'a pci::Device<device::Bound>) -> Result<Self> {
         let port = data.port();
         if port.registered.xchg(true, Full) {
             return Err(EBUSY);
@@ -245,8 +255,18 @@ impl<T: Operations> Registration<T> {
             return Err(error);
         }
         port.live.store(true, Release);
+        // A client that was there already may have missed what happened until now: it looks once.
+        port.link_event();
+        for vector in 0..data.db_vector_count() {
+            if data.db_rung().read() & 1 << vector != 0 {
+                port.db_event(vector);
+            }
+        }
         // INVARIANT: Just registered.
-        Ok(Self { data })
+        Ok(Self {
+            data,
+            _carrier: PhantomData,
+        })
     }
 
     /// The data around the bridge `ntb`.
@@ -254,7 +274,7 @@ impl<T: Operations> Registration<T> {
     /// # Safety
     ///
     /// `ntb` must be a bridge of this type that is registered as long as the borrow lasts.
-    unsafe fn data<'a>(ntb: *mut ntb_dev) -> ArcBorrow<'a, T> {
+    unsafe fn data<'b>(ntb: *mut ntb_dev) -> ArcBorrow<'b, T> {
         // SAFETY: The bridge is the field `ntb` of a port, which is in a `T`, which is in an `Arc`
         // that the registration has.
         unsafe {
@@ -264,7 +284,7 @@ impl<T: Operations> Registration<T> {
     }
 }
 
-impl<T: Operations> Drop for Registration<T> {
+impl<T: Operations> Drop for Registration<'_, T> {
     fn drop(&mut self) {
         let port = self.data.port();
         port.live.store(false, Release);
@@ -296,7 +316,7 @@ fn count(count: u32) -> Result<c_int> {
 /// Callbacks of the NTB core. It calls each of them with a bridge that these operations were given
 /// for and that stays registered meanwhile, as [`Registration::data`] requires, and with out
 /// parameters that are null or valid.
-impl<T: Operations> Registration<T> {
+impl<T: Operations> Registration<'_, T> {
     extern "C" fn link_is_up(
         ntb: *mut ntb_dev,
         _speed: *mut bindings::ntb_speed,
@@ -313,8 +333,7 @@ impl<T: Operations> Registration<T> {
     ) -> c_int {
         // SAFETY: As for all callbacks.
         let data = unsafe { Self::data(ntb) };
-        // SAFETY: `new` set a device that was bound. Its driver keeps the registration among what it
-        // keeps for the device, so it is bound as long as the bridge is registered.
+        // SAFETY: `new` set a device that is bound as long as the registration is there.
         let carrier = unsafe {
             let carrier: *mut kbindings::device = &raw mut (*(*ntb).pdev).dev;
             device::Device::<device::Bound>::from_raw(carrier)

@@ -30,7 +30,7 @@ pub(crate) trait Client: Send + Sync + Sized + 'static {
     /// A bridge was found: makes what the client keeps for it. No event arrives before that is done.
     fn probe(bridge: &ARef<Bridge>) -> impl PinInit<Self, Error>;
 
-    /// Events arrive from now on. May sleep; an error undoes the probe.
+    /// Events arrive from now on. May sleep; an error undoes the probe, after [`Client::stop`].
     fn start(&self) -> Result {
         Ok(())
     }
@@ -267,6 +267,8 @@ impl<T: Client> Adapter<T> {
             data.start().inspect_err(|_| {
                 // SAFETY: The context is ours.
                 unsafe { bindings::ntb_clear_ctx(ntb) };
+                // Events may have begun something.
+                data.stop();
             })?;
             // SAFETY: The device is valid, and its driver's data is ours to set.
             unsafe {

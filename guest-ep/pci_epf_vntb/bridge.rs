@@ -181,8 +181,8 @@ impl Bridge {
 
     /// The RC has rung `slot`.
     fn rung(&self, slot: u32) {
-        // A bridge that nobody has opened yet has nobody who could clear its doorbells.
-        if !self.port.is_live() || slot >= self.slots {
+        // A bridge that is not on its bus yet has nobody who could clear its doorbells.
+        if !self.port.is_registered() || slot >= self.slots {
             return;
         }
         if let Some(bit) = slot.checked_sub(irq::FIRST_DOORBELL) {

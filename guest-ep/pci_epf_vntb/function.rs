@@ -268,17 +268,18 @@ kernel::pci_device_table!(
 
 impl pci::Driver for PciVntb {
     type IdInfo = ();
-    type Data<'bound> = ntb::Registration<Bridge>;
+    type Data<'bound> = ntb::Registration<'bound, Bridge>;
 
     const ID_TABLE: pci::IdTable<()> = &PCI_TABLE;
 
     fn probe<'bound>(
         pdev: &'bound pci::Device<device::Core<'_>>,
         _info: Option<&'bound ()>,
-    ) -> impl PinInit<ntb::Registration<Bridge>, Error> + 'bound {
+    ) -> impl PinInit<ntb::Registration<'bound, Bridge>, Error> + 'bound {
         let bridge = pci_virtual::Bus::<Bridge>::content(pdev).ok_or(ENODEV)?;
         pci_virtual::set_dma_mask(pdev).inspect_err(|_| dev_err!(pdev, "Cannot set DMA mask\n"))?;
-        ntb::Registration::new(bridge.clone(), pdev)
+        // SAFETY: The driver core keeps the registration, and drops it.
+        unsafe { ntb::Registration::new(bridge.clone(), pdev) }
             .inspect_err(|_| dev_err!(pdev, "Failed to register NTB device\n"))
     }
 }

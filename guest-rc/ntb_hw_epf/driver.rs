@@ -68,7 +68,7 @@ const CLASS_MEMORY_RAM: u16 = 0x0500;
 
 /// What a probed device holds. Fields drop in this order: whoever uses a thing goes before it.
 struct Bound<'bound> {
-    _ntb: ntb::Registration<Endpoint>,
+    _ntb: ntb::Registration<'bound, Endpoint>,
     _offers: Offers,
     _doorbells: Doorbells,
     _interrupts: Listening<Endpoint>,
@@ -135,7 +135,8 @@ impl pci::Driver for NtbEpf {
             .inspect_err(|_| dev_err!(pdev, "Failed to request irq\n"))?;
         let doorbells = Doorbells::configure(endpoint.clone(), msix)
             .inspect_err(|_| dev_err!(pdev, "Failed to configure doorbell\n"))?;
-        let ntb = ntb::Registration::new(endpoint.clone(), pdev)
+        // SAFETY: The driver core keeps the registration, and drops it.
+        let ntb = unsafe { ntb::Registration::new(endpoint.clone(), pdev) }
             .inspect_err(|_| dev_err!(pdev, "Failed to register NTB device\n"))?;
         Ok(Bound {
             _ntb: ntb,
