@@ -71,7 +71,7 @@ struct Bound<'bound> {
     _ntb: ntb::Registration<'bound, Endpoint>,
     _offers: Offers,
     _doorbells: Doorbells,
-    _interrupts: Listening<Endpoint>,
+    _interrupts: Listening<'bound, Endpoint>,
     _endpoint: Arc<Endpoint>,
     _enabled: Enabled<'bound>,
 }
@@ -130,8 +130,8 @@ impl pci::Driver for NtbEpf {
             .inspect_err(|_| dev_err!(pdev, "Failed to get MSI interrupts\n"))?;
         let endpoint = Endpoint::new(pdev, map, vectors.count())?;
         let msix = vectors.is_msix();
-        let interrupts = vectors
-            .listen(&endpoint, endpoint.vectors(), c"ntb_epf")
+        // SAFETY: The driver core keeps the result, and drops it.
+        let interrupts = unsafe { vectors.listen(&endpoint, endpoint.vectors(), c"ntb_epf") }
             .inspect_err(|_| dev_err!(pdev, "Failed to request irq\n"))?;
         let doorbells = Doorbells::configure(endpoint.clone(), msix)
             .inspect_err(|_| dev_err!(pdev, "Failed to configure doorbell\n"))?;
