@@ -17,7 +17,7 @@ use kernel::{
 };
 
 use crate::{
-    bindings::{pci_epf_alloc_doorbell, pci_epf_free_doorbell},
+    bindings::{pci_epf_alloc_doorbell, pci_epf_doorbell_msg, pci_epf_free_doorbell},
     pci_epf::Attached,
     pci_epf_bar::BarNumber,
 };
@@ -39,111 +39,43 @@ pub(crate) struct Doorbell {
     pub(crate) data: u32,
     /// Where the RC sees it already, if the controller's hardware has put it into a BAR.
     pub(crate) exposed: Option<(BarNumber, usize)>,
-    virq: c_uint,
-    flags: c_ulong,
 }
 
 /// The doorbells of a function.
 ///
 /// # Invariants
 ///
-/// The function has doorbells, which are `all`, and nobody else frees them.
-pub(crate) struct Doorbells {
+/// The function has `count` doorbells, and nobody else frees them.
+struct Allocated {
     at: Attached,
-    all: KVec<Doorbell>,
+    count: u16,
 }
 
-impl Doorbells {
-    /// Allocates `count` doorbells, at least one.
-    ///
-    /// Some controllers have but one, which then stands for all.
-    pub(crate) fn new(at: &Attached, count: u16) -> Result<Self> {
+impl Allocated {
+    fn new(at: &Attached, count: u16) -> Result<Self> {
         if count == 0 {
             return Err(EINVAL);
         }
-        let mut all = KVec::with_capacity(count.into(), GFP_KERNEL)?;
         // SAFETY: The function is valid and linked.
         to_result(unsafe { pci_epf_alloc_doorbell(at.epf(), count) })?;
-        // INVARIANT: Just allocated; the list follows below, and dropping frees.
-        let mut this = Self {
+        // INVARIANT: Just allocated.
+        Ok(Self {
             at: at.clone(),
-            all: KVec::new(),
-        };
-        for i in 0..usize::from(count) {
-            // SAFETY: The C side allocated `count` messages and does not write them any more.
-            let message = unsafe { &*(*at.epf()).db_msg.add(i) };
-            // SAFETY: Every message has been composed; both halves are plain words in either view
-            // of the unions.
-            let (low, high) = unsafe {
-                (
-                    *message.msg.__bindgen_anon_1.address_lo.as_ref(),
-                    *message.msg.__bindgen_anon_2.address_hi.as_ref(),
-                )
-            };
-            let exposed = match BarNumber::try_from(i64::from(message.bar)) {
-                Ok(bar) => Some((bar, usize::try_from(message.offset)?)),
-                Err(_) => None,
-            };
-            let doorbell = Doorbell {
-                address: DmaAddress::from(high) << 32 | DmaAddress::from(low),
-                // SAFETY: As above.
-                data: unsafe { *message.msg.__bindgen_anon_3.data.as_ref() },
-                exposed,
-                virq: c_uint::try_from(message.virq)?,
-                flags: message.irq_flags,
-            };
-            all.push(doorbell, GFP_KERNEL)?;
-        }
-        this.all = all;
-        Ok(this)
+            count,
+        })
     }
 
-    /// All doorbells.
-    pub(crate) fn all(&self) -> &[Doorbell] {
-        &self.all
-    }
-
-    /// Lets `handler` hear the doorbells. `name` is what `/proc/interrupts` calls them.
-    pub(crate) fn listen<H: Handler>(
-        self,
-        handler: Arc<H>,
-        name: &'static CStr,
-    ) -> Result<Listening<H>> {
-        let cookie = KBox::new(
-            Cookie {
-                doorbells: self,
-                handler,
-            },
-            GFP_KERNEL,
-        )?;
-        let mut this = Listening {
-            virqs: KVec::new(),
-            cookie,
-        };
-        for doorbell in this.cookie.doorbells.all() {
-            if this.virqs.contains(&doorbell.virq) {
-                continue;
-            }
-            this.virqs.reserve(1, GFP_KERNEL)?;
-            // SAFETY: The interrupt is the function's. The cookie does not move and is freed after
-            // `free_irq`, which waits for the handler.
-            to_result(unsafe {
-                kbindings::request_threaded_irq(
-                    doorbell.virq,
-                    Some(Cookie::<H>::interrupt),
-                    None,
-                    doorbell.flags,
-                    name.as_char_ptr(),
-                    ptr::from_ref(&*this.cookie).cast_mut().cast(),
-                )
-            })?;
-            this.virqs.push(doorbell.virq, GFP_KERNEL)?;
-        }
-        Ok(this)
+    /// What the C side keeps for each doorbell. Interrupts and flags are constant; a message is
+    /// composed when its interrupt is requested.
+    fn raw(&self) -> impl Iterator<Item = *const pci_epf_doorbell_msg> + '_ {
+        // SAFETY: By the type invariant there are as many.
+        let first = unsafe { (*self.at.epf()).db_msg };
+        // SAFETY: As above.
+        (0..usize::from(self.count)).map(move |i| unsafe { first.add(i) }.cast_const())
     }
 }
 
-impl Drop for Doorbells {
+impl Drop for Allocated {
     fn drop(&mut self) {
         // SAFETY: By the type invariant; the interrupts have no handler of ours any more.
         unsafe { pci_epf_free_doorbell(self.at.epf()) };
@@ -151,16 +83,18 @@ impl Drop for Doorbells {
 }
 
 struct Cookie<H> {
-    doorbells: Doorbells,
+    allocated: Allocated,
+    /// The interrupt of each doorbell.
+    virqs: KVec<c_uint>,
     handler: Arc<H>,
 }
 
 impl<H: Handler> Cookie<H> {
     extern "C" fn interrupt(irq: c_int, cookie: *mut c_void) -> kbindings::irqreturn_t {
-        // SAFETY: `listen` registered the handler with a cookie that outlives it.
+        // SAFETY: `Listening` registered the handler with a cookie that outlives it.
         let this = unsafe { &*cookie.cast_const().cast::<Self>() };
-        for (index, doorbell) in this.doorbells.all.iter().enumerate() {
-            if Ok(irq) == c_int::try_from(doorbell.virq) {
+        for (index, &virq) in this.virqs.iter().enumerate() {
+            if Ok(irq) == c_int::try_from(virq) {
                 this.handler.ring(index);
             }
         }
@@ -174,18 +108,105 @@ impl<H: Handler> Cookie<H> {
 ///
 /// # Invariants
 ///
-/// `virqs` have our handler, with `cookie`.
+/// `requested` have our handler, with `cookie`.
 pub(crate) struct Listening<H: Handler> {
-    virqs: KVec<c_uint>,
+    requested: KVec<c_uint>,
     cookie: KBox<Cookie<H>>,
+    all: KVec<Doorbell>,
+}
+
+impl<H: Handler> Listening<H> {
+    /// Allocates `count` doorbells, at least one, and lets `handler` hear them. `name` is what
+    /// `/proc/interrupts` calls them.
+    ///
+    /// Some controllers have but one, which then stands for all.
+    pub(crate) fn new(
+        at: &Attached,
+        count: u16,
+        handler: Arc<H>,
+        name: &'static CStr,
+    ) -> Result<Self> {
+        let allocated = Allocated::new(at, count)?;
+        let mut virqs = KVec::with_capacity(count.into(), GFP_KERNEL)?;
+        let mut flags = KVec::with_capacity(count.into(), GFP_KERNEL)?;
+        for raw in allocated.raw() {
+            // SAFETY: The C side allocated it and does not write to these fields any more.
+            let (virq, flag) = unsafe { ((*raw).virq, (*raw).irq_flags) };
+            virqs.push(c_uint::try_from(virq)?, GFP_KERNEL)?;
+            flags.push(flag, GFP_KERNEL)?;
+        }
+        let cookie = Cookie {
+            allocated,
+            virqs,
+            handler,
+        };
+        let mut this = Self {
+            requested: KVec::new(),
+            cookie: KBox::new(cookie, GFP_KERNEL)?,
+            all: KVec::with_capacity(count.into(), GFP_KERNEL)?,
+        };
+        for (&virq, &flags) in this.cookie.virqs.iter().zip(&flags) {
+            if this.requested.contains(&virq) {
+                continue;
+            }
+            this.requested.reserve(1, GFP_KERNEL)?;
+            // SAFETY: The interrupt is the function's. The cookie does not move and is freed after
+            // `free_irq`, which waits for the handler.
+            to_result(unsafe {
+                kbindings::request_threaded_irq(
+                    virq,
+                    Some(Cookie::<H>::interrupt),
+                    None,
+                    flags,
+                    name.as_char_ptr(),
+                    ptr::from_ref(&*this.cookie).cast_mut().cast(),
+                )
+            })?;
+            this.requested.push(virq, GFP_KERNEL)?;
+        }
+        for raw in this.cookie.allocated.raw() {
+            // SAFETY: The interrupt was requested, so the message has been composed.
+            let doorbell = unsafe { Doorbell::read(raw) }?;
+            this.all.push(doorbell, GFP_KERNEL)?;
+        }
+        Ok(this)
+    }
+
+    /// All doorbells.
+    pub(crate) fn all(&self) -> &[Doorbell] {
+        &self.all
+    }
 }
 
 impl<H: Handler> Drop for Listening<H> {
     fn drop(&mut self) {
-        for &virq in &self.virqs {
+        for &virq in &self.requested {
             let cookie = ptr::from_ref(&*self.cookie).cast_mut().cast();
             // SAFETY: By the type invariant; this waits for a handler that runs.
             unsafe { kbindings::free_irq(virq, cookie) };
+        }
+    }
+}
+
+impl Doorbell {
+    /// # Safety
+    ///
+    /// `raw` must be valid, and its message composed.
+    unsafe fn read(raw: *const pci_epf_doorbell_msg) -> Result<Self> {
+        // SAFETY: By the caller's promise; both halves are plain words in either view of the unions.
+        unsafe {
+            let message = &(*raw).msg;
+            let low = *message.__bindgen_anon_1.address_lo.as_ref();
+            let high = *message.__bindgen_anon_2.address_hi.as_ref();
+            let exposed = match BarNumber::try_from(i64::from((*raw).bar)) {
+                Ok(bar) => Some((bar, usize::try_from((*raw).offset)?)),
+                Err(_) => None,
+            };
+            Ok(Self {
+                address: DmaAddress::from(high) << 32 | DmaAddress::from(low),
+                data: *message.__bindgen_anon_3.data.as_ref(),
+                exposed,
+            })
         }
     }
 }

@@ -9,7 +9,7 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{AtomicFlag, Relaxed},
-        Arc, ArcBorrow, Mutex,
+        Arc, ArcBorrow, Mutex, SetOnce,
     },
     time::msecs_to_jiffies,
     workqueue::{self, DelayedWork, WorkItem},
@@ -25,7 +25,7 @@ use crate::{
     pci_epf::Attached,
     pci_epf_bar::{Bar, BarNumber, Memory},
     vntb::{
-        control::{self, Command, Status, WORD},
+        control::{self, Command, Control, Status, WORD},
         irq,
     },
     work::{self, OwnQueue},
@@ -99,14 +99,6 @@ impl Windows {
     }
 }
 
-/// How the bridge hears the RC's doorbells.
-pub(crate) enum Rings {
-    /// Somebody calls [`pci_ep_doorbell::Handler::ring`].
-    Interrupt,
-    /// A word of this BAR is not 0.
-    Polled(Bar),
-}
-
 /// A virtual NTB whose function is linked to a controller.
 #[pin_data]
 pub(crate) struct Bridge {
@@ -114,7 +106,9 @@ pub(crate) struct Bridge {
     port: Port<Self>,
     function: Attached,
     control: Bar,
-    rings: Rings,
+    /// The RC's doorbells as words of this BAR, which are not 0 when they were rung; empty if somebody
+    /// calls [`pci_ep_doorbell::Handler::ring`].
+    polled: SetOnce<Bar>,
     windows: Windows,
     slots: u32,
     spads: u32,
@@ -141,7 +135,6 @@ impl Bridge {
         function: &Attached,
         layout: &Layout,
         control: Bar,
-        rings: Rings,
         windows: Windows,
     ) -> Result<Arc<Self>> {
         let spad_offset = layout.control().spad_offset;
@@ -150,7 +143,7 @@ impl Bridge {
                 port <- Port::new(),
                 function: function.clone(),
                 control,
-                rings,
+                polled: SetOnce::new(),
                 windows,
                 slots: layout.slots.into(),
                 spads: layout.spads,
@@ -164,6 +157,19 @@ impl Bridge {
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// Has the bridge look for the RC's doorbells in `bar`, where no interrupt tells of them. Only the
+    /// first call counts.
+    pub(crate) fn poll_in(&self, bar: Bar) {
+        self.polled.populate(bar);
+    }
+
+    /// Shows the RC what the bridge consists of.
+    pub(crate) fn publish(&self, control: &Control) {
+        if let Some(memory) = self.memory() {
+            control.store(|offset, value| memory.write32(offset, value));
+        }
     }
 
     fn memory(&self) -> Option<&Memory> {
@@ -193,10 +199,9 @@ impl Bridge {
 
     /// Looks for doorbells where there is no interrupt.
     fn poll_doorbells(&self) {
-        let Rings::Polled(bar) = &self.rings else {
+        let Some(memory) = self.polled.as_ref().and_then(Bar::memory) else {
             return;
         };
-        let Some(memory) = bar.memory() else { return };
         for slot in irq::FIRST_DOORBELL..self.slots {
             if memory.read32(slot * WORD) != 0 {
                 self.rung(slot);
@@ -323,9 +328,9 @@ impl WorkItem<0> for Bridge {
     fn run(this: Arc<Self>) {
         this.poll_doorbells();
         this.poll_command();
-        let pause = match this.rings {
-            Rings::Interrupt => control::POLL_MS,
-            Rings::Polled(_) => control::DOORBELL_POLL_MS,
+        let pause = match this.polled.as_ref() {
+            None => control::POLL_MS,
+            Some(_) => control::DOORBELL_POLL_MS,
         };
         let again = this.clone();
         // Fails if the work was disabled meanwhile.

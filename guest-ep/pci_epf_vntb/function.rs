@@ -65,10 +65,10 @@ mod vntb;
 #[path = "../../guest-common/kernel/work.rs"]
 mod work;
 
-use bridge::{Bridge, Rings, Windows};
+use bridge::{Bridge, Windows};
 use layout::{Dma, Layout};
 use notified::{Export, Notified, Shown};
-use pci_ep_doorbell::{Doorbells, Listening};
+use pci_ep_doorbell::Listening;
 use pci_epf::{Attached, Function, Header};
 use pci_epf_bar::Bar;
 use settings::Settings;
@@ -117,9 +117,10 @@ impl pci_epf::Driver for Vntb {
 struct Bound {
     _bus: pci_virtual::Bus<Bridge>,
     _work: bridge::Work,
-    _rings: Option<Listening<Bridge>>,
-    _bridge: Arc<Bridge>,
+    // Leads to the doorbells.
     _doorbell_bar: Option<Bar>,
+    _doorbells: Option<Listening<Bridge>>,
+    _bridge: Arc<Bridge>,
     // The bridge's BARs lead there.
     _export: Option<Export>,
     _notified: Option<Shown>,
@@ -144,10 +145,6 @@ impl Bound {
             .set_msi(layout.vectors)
             .inspect_err(|_| dev_err!(function, "MSI configuration failed\n"))?;
 
-        let doorbells = match doorbells(function, layout, &mut control) {
-            Ok(some) => some,
-            Err(_) => polled(function, layout, &mut control)?,
-        };
         let (export, notified) = match layout.dma {
             Some(Dma { slice, routing, .. }) => {
                 let notified = Notified::new(routing, slice.num_chans() as usize);
@@ -162,18 +159,15 @@ impl Bound {
             .write_header()
             .inspect_err(|_| dev_err!(function, "the header cannot be written\n"))?;
 
-        let (rings, doorbells, doorbell_bar) = match doorbells {
-            Rung::Interrupt(doorbells, bar) => (Rings::Interrupt, Some(doorbells), Some(bar)),
-            Rung::Exposed(doorbells) => (Rings::Interrupt, Some(doorbells), None),
-            Rung::Polled(bar) => (Rings::Polled(bar), None, None),
+        let bridge = Bridge::new(function, layout, control_bar, windows)?;
+        let (doorbells, doorbell_bar) = match doorbells(function, layout, &bridge, &mut control) {
+            Ok((doorbells, bar)) => (Some(doorbells), bar),
+            Err(_) => {
+                bridge.poll_in(polled(function, layout, &mut control)?);
+                (None, None)
+            }
         };
-        let memory = control_bar.memory().ok_or(EINVAL)?;
-        control.store(|offset, value| memory.write32(offset, value));
-        let bridge = Bridge::new(function, layout, control_bar, rings, windows)?;
-        let rings = match doorbells {
-            Some(doorbells) => Some(doorbells.listen(bridge.clone(), c"pci_epf_vntb_db")?),
-            None => None,
-        };
+        bridge.publish(&control);
         let work = bridge::Work::new(bridge.clone());
         let bus = pci_virtual::Bus::new(
             layout.bus_number,
@@ -187,28 +181,25 @@ impl Bound {
         Ok(Self {
             _bus: bus,
             _work: work,
-            _rings: rings,
-            _bridge: bridge,
             _doorbell_bar: doorbell_bar,
+            _doorbells: doorbells,
+            _bridge: bridge,
             _export: export,
             _notified: notified,
         })
     }
 }
 
-/// How the EP learns that the RC rang.
-enum Rung {
-    /// By an interrupt, through our BAR.
-    Interrupt(Doorbells, Bar),
-    /// By an interrupt, through a BAR that is the controller's own.
-    Exposed(Doorbells),
-    /// By looking into the BAR's memory.
-    Polled(Bar),
-}
-
-/// Interrupts as doorbells.
-fn doorbells(function: &Attached, layout: &Layout, control: &mut Control) -> Result<Rung> {
-    let doorbells = Doorbells::new(function, layout.slots)?;
+/// Interrupts as doorbells, which `bridge` hears, and the BAR through which the RC rings them, unless
+/// that is one of the controller's own.
+fn doorbells(
+    function: &Attached,
+    layout: &Layout,
+    bridge: &Arc<Bridge>,
+    control: &mut Control,
+) -> Result<(Listening<Bridge>, Option<Bar>)> {
+    let name = c"pci_epf_vntb_db";
+    let doorbells = Listening::new(function, layout.slots, bridge.clone(), name)?;
     let places = control.db_data.iter_mut().zip(&mut control.db_offset);
     let (low, high) = doorbells
         .all()
@@ -227,7 +218,7 @@ fn doorbells(function: &Attached, layout: &Layout, control: &mut Control) -> Res
                 _ => return Err(EINVAL),
             }
         }
-        return Ok(Rung::Exposed(doorbells));
+        return Ok((doorbells, None));
     }
 
     let size = high.checked_sub(low).ok_or(EINVAL)? + u64::from(control::WORD);
@@ -239,13 +230,14 @@ fn doorbells(function: &Attached, layout: &Layout, control: &mut Control) -> Res
     }
     bar.set()?;
     control.db_entry_size = 0;
-    Ok(Rung::Interrupt(doorbells, bar))
+    Ok((doorbells, Some(bar)))
 }
 
 /// Memory as doorbells, into which the EP looks now and then.
-fn polled(function: &Attached, layout: &Layout, control: &mut Control) -> Result<Rung> {
+fn polled(function: &Attached, layout: &Layout, control: &mut Control) -> Result<Bar> {
     control.db_entry_size = control::WORD;
-    for (number, data) in (1..).zip(&mut control.db_data) {
+    control.db_data.fill(0);
+    for (number, data) in (1..=layout.slots.into()).zip(&mut control.db_data) {
         *data = number;
     }
     control.db_offset.fill(0);
@@ -253,7 +245,7 @@ fn polled(function: &Attached, layout: &Layout, control: &mut Control) -> Result
     bar.allocate(usize::from(layout.slots) * control::WORD as usize)
         .and_then(|()| bar.set())
         .inspect_err(|_| dev_err!(function, "the doorbell BAR cannot be set\n"))?;
-    Ok(Rung::Polled(bar))
+    Ok(bar)
 }
 
 /// Carries the bridge on a PCI device, as the NTB core wants it.
