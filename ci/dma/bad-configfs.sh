@@ -81,6 +81,8 @@ not_bound 'dma_bar 0 has another use' dma_bar=0 dma_offset=0
 not_bound 'dma_bar 4 has another use' dma_bar=4 dma_offset=0
 not_bound 'BAR 2 has two uses' db_bar=2
 not_bound 'msi_interrupts 16 is not 20' msi_interrupts=16
+# Nobody said how many there are to be, and 32 are too few.
+not_bound 'db_count 32 and dma_num_chans 4 need 36 MSIs, and there are 32' msi_interrupts=0 db_count=32
 not_bound 'spad_count 1073741824 is too large' spad_count=0x40000000
 not_bound 'spad_count 131072 is too large' spad_count=0x20000
 # The hardware has four.

@@ -254,11 +254,21 @@ fn vectors(function: &Attached, values: &Values) -> Result<u8> {
     // Slot n is raised as vector n, so there is one vector for each slot; completions of exported
     // channels come on the last ones.
     let needed = values.db_count + values.dma_num_chans;
-    let wanted = u32::from(function.msi_interrupts());
-    if wanted == 0 {
-        let least = needed.next_power_of_two().max(DEFAULT_VECTORS.into());
-        return Ok(u8::try_from(least.min(irq::MAX_VECTORS))?);
+    if needed > irq::MAX_VECTORS {
+        dev_err!(
+            function,
+            "db_count {} and dma_num_chans {} need {} MSIs, and there are {}\n",
+            values.db_count,
+            values.dma_num_chans,
+            needed,
+            irq::MAX_VECTORS
+        );
+        return Err(EINVAL);
     }
+    let wanted = match u32::from(function.msi_interrupts()) {
+        0 => needed.next_power_of_two().max(DEFAULT_VECTORS.into()),
+        wanted => wanted,
+    };
     if wanted < needed || wanted > irq::MAX_VECTORS {
         dev_err!(
             function,
