@@ -8,7 +8,7 @@ use abi::vntb::locator::{Locator, LocatorError};
 use abi::vntb::routing::Routing;
 use abi::vntb::slice::{Registers, Request, Slice, SliceError};
 use abi::vntb::window::{BarSizes, Window, WindowError};
-use abi::vntb::{control, irq};
+use abi::vntb::{control, irq, MAX_DB_COUNT};
 
 /// BARs of an R-Car S4 with the seed's vNTB.
 const BARS: BarSizes = [0x10_0000, 0, 0x10_0000, 0, 0x100, 0];
@@ -568,6 +568,27 @@ fn a_bad_control_block_is_refused_with_its_reason() {
         bar_size: 0x10_0000,
     };
     assert_eq!(check(control), ControlError::Mw { index: 0, error });
+}
+
+#[test]
+fn doorbell_slots_are_those_that_the_block_names() {
+    // The seed's: 16 at the eDMA's doorbell, each with data 0.
+    assert_eq!(seed_control().slots(), 16);
+    // Polled: a word each, data that is not 0.
+    let mut polled = Control {
+        db_entry_size: 4,
+        ..Control::default()
+    };
+    for (number, data) in (1..=5).zip(&mut polled.db_data) {
+        *data = number;
+    }
+    assert_eq!(polled.slots(), 5);
+    assert_eq!(Control::default().slots(), 0);
+    let full = Control {
+        db_offset: [0x40; MAX_DB_COUNT as usize],
+        ..Control::default()
+    };
+    assert_eq!(full.slots(), MAX_DB_COUNT);
 }
 
 #[test]

@@ -463,7 +463,9 @@ impl ntb::Operations for Bridge {
     }
 
     fn peer_db_set(this: ArcBorrow<'_, Self>, bits: u64) -> Result {
-        let bits = bits & this.db_valid_mask();
+        if bits & !this.db_valid_mask() != 0 {
+            return Err(EINVAL);
+        }
         if bits != 0 {
             this.to_ring.set(bits);
             // Fails if it is queued already.

@@ -59,6 +59,8 @@ pub(crate) struct Endpoint {
     all_vectors: u32,
     /// Those of them that are the bridge's.
     vectors: u32,
+    /// Doorbell slots: those that the endpoint has, as far as there are vectors for as many of ours.
+    slots: u32,
     export: Option<Export>,
     /// What has become of the export.
     #[pin]
@@ -112,6 +114,11 @@ impl Endpoint {
                 (vectors, None)
             }
         };
+        let slots = match control.slots() {
+            // Some endpoints name them only when they know of our vectors.
+            0 => vectors,
+            slots => slots.min(vectors),
+        };
         Arc::pin_init(
             try_pin_init!(Self {
                 port <- Port::new(),
@@ -125,6 +132,7 @@ impl Endpoint {
                 control,
                 all_vectors: vectors + export.as_ref().map_or(0, |_| completions),
                 vectors,
+                slots,
                 export,
                 offer <- kernel::new_mutex!(Offer::Unseen),
                 rung: Bits::new(),
@@ -139,9 +147,9 @@ impl Endpoint {
         self.vectors
     }
 
-    /// Number of doorbells: vectors but for the link's and one that is not used.
+    /// Number of doorbells: slots but for the link's and one that is not used.
     fn doorbell_count(&self) -> u32 {
-        self.vectors.saturating_sub(irq::FIRST_DOORBELL)
+        self.slots.saturating_sub(irq::FIRST_DOORBELL)
     }
 
     /// Has the endpoint do something, and waits until it is done.
@@ -268,18 +276,7 @@ impl Endpoint {
 
     fn ring(&self, bit: u32) -> Result {
         let slot = bit + irq::FIRST_DOORBELL;
-        let (offset, data) = match self.control.doorbell(slot) {
-            Some(found) if slot < self.vectors => found,
-            _ => {
-                dev_err!(
-                    self.pdev,
-                    "DB interrupt {} greater than Max Supported {}\n",
-                    slot,
-                    self.vectors.saturating_sub(1)
-                );
-                return Err(EINVAL);
-            }
-        };
+        let (offset, data) = self.control.doorbell(slot).ok_or(EINVAL)?;
         let registers = self.doorbells.as_ref().unwrap_or(&self.registers);
         registers.write32(offset, data);
         Ok(())
@@ -330,13 +327,13 @@ impl Drop for Offers {
 impl pci_vector::Handler for Endpoint {
     fn interrupt(&self, vector: u32) {
         match vector.checked_sub(irq::FIRST_DOORBELL) {
-            Some(bit) => {
+            Some(bit) if bit < self.doorbell_count() => {
                 self.rung.set(1 << bit);
                 self.port.db_event(bit);
             }
             None if vector == irq::LINK => self.port.link_event(),
-            // The vector that history left behind.
-            None => {}
+            // The vector that history left behind, or one of a doorbell that there is not.
+            _ => {}
         }
     }
 }
@@ -419,6 +416,15 @@ impl ntb::Operations for Endpoint {
     }
 
     fn peer_db_set(this: ArcBorrow<'_, Self>, bits: u64) -> Result {
+        if bits & !this.db_valid_mask() != 0 {
+            dev_err!(
+                this.pdev,
+                "doorbells {:#x} are not all among {:#x}\n",
+                bits,
+                this.db_valid_mask()
+            );
+            return Err(EINVAL);
+        }
         let mut rest = bits;
         while rest != 0 {
             this.ring(rest.trailing_zeros())?;
