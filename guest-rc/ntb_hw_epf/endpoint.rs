@@ -439,7 +439,7 @@ impl ntb::Operations for Endpoint {
 
     fn spad_read(&self, index: usize) -> u32 {
         self.spad(index)
-            .map_or(0, |offset| self.registers.read32(offset))
+            .map_or(!0, |offset| self.registers.read32(offset))
     }
 
     fn spad_write(&self, index: usize, value: u32) -> Result {
@@ -449,7 +449,7 @@ impl ntb::Operations for Endpoint {
 
     fn peer_spad_read(&self, index: usize) -> u32 {
         self.peer_spad(index)
-            .map_or(0, |(registers, offset)| registers.read32(offset))
+            .map_or(!0, |(registers, offset)| registers.read32(offset))
     }
 
     fn peer_spad_write(&self, index: usize, value: u32) -> Result {
