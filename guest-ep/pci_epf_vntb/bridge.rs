@@ -218,8 +218,11 @@ impl Bridge {
             return;
         }
         let argument = memory.read32(control::ARGUMENT);
-        memory.write32(control::COMMAND, 0);
+        // The RC takes what it finds once the command is taken for the answer, so none may be there
+        // that belongs to an earlier one.
+        memory.write16(control::COMMAND_STATUS, 0);
         memory.write32(control::ARGUMENT, 0);
+        memory.write32(control::COMMAND, 0);
 
         let outcome = match Command::from_raw(command) {
             Some(Command::ConfigureDoorbell | Command::TeardownDoorbell) => {

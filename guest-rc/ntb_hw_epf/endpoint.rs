@@ -38,6 +38,9 @@ const PAUSE: Delta = Delta::from_micros(100);
 const TIMEOUT_MS: u32 = 5 * control::COMMAND_TIMEOUT_MS;
 /// The same.
 const TIMEOUT: Delta = Delta::from_millis(TIMEOUT_MS as i64);
+/// How long to ask again for a link that the endpoint refuses: it may not have seen the addresses of
+/// its BARs yet.
+const LINK_PATIENCE: Delta = Delta::from_millis(2000);
 
 /// An endpoint function that is a virtual NTB.
 #[pin_data]
@@ -134,7 +137,7 @@ impl Endpoint {
                 vectors,
                 slots,
                 export,
-                offer <- kernel::new_mutex!(Offer::Unseen),
+                offer <- kernel::new_mutex!(Offer::Open),
                 rung: Bits::new(),
                 command <- kernel::new_mutex!(()),
             }),
@@ -154,19 +157,40 @@ impl Endpoint {
 
     /// Has the endpoint do something, and waits until it is done.
     fn command(&self, command: Command, argument: u32) -> Result {
+        self.command_with(command, argument, &[])
+    }
+
+    /// As `command`, which takes `operands` besides: 64 bits each, and where they go.
+    ///
+    /// An endpoint clears a command when it takes it, and answers when it is done. So what stands there
+    /// before belongs to an earlier command, whose driver may have gone or not have waited. A command
+    /// that is not answered in time is taken back, lest it be done when nobody counts on it any more.
+    fn command_with(&self, command: Command, argument: u32, operands: &[(u32, u64)]) -> Result {
         let _one_at_a_time = self.command.lock();
-        self.registers.write32(control::ARGUMENT, argument);
-        self.registers.write32(control::COMMAND, command as u32);
+        let ask = || {
+            self.registers.write16(control::COMMAND_STATUS, 0);
+            for &(offset, value) in operands {
+                // CAST: The halves of 64 bits.
+                self.registers.write32(offset, value as u32);
+                self.registers.write32(offset + WORD, (value >> 32) as u32);
+            }
+            self.registers.write32(control::ARGUMENT, argument);
+            self.registers.write32(control::COMMAND, command as u32);
+        };
+        let is_taken = || self.registers.read32(control::COMMAND) == 0;
+        ask();
 
         let start = Instant::<Monotonic>::now();
         let outcome = loop {
             let late = start.elapsed() > TIMEOUT;
+            let taken = is_taken();
             let raw = self.registers.read16(control::COMMAND_STATUS);
             match Status::from_raw(raw) {
-                Some(Status::Ok) => break Ok(()),
-                Some(Status::Error) => break Err(EINVAL),
+                Some(Status::Ok) if taken => break Ok(()),
+                Some(Status::Error) if taken => break Err(EINVAL),
                 None if raw == !0 => break Err(ENODEV),
-                None if late => {
+                _ if late => {
+                    self.registers.write32(control::COMMAND, 0);
                     dev_err!(
                         self.pdev,
                         "the endpoint did not answer {:?} within {} ms\n",
@@ -175,8 +199,12 @@ impl Endpoint {
                     );
                     break Err(ETIMEDOUT);
                 }
-                None => fsleep(PAUSE),
+                // The answer to an earlier command. If ours is taken right now, it is done twice,
+                // which is the same as once.
+                Some(_) if !is_taken() => ask(),
+                _ => {}
             }
+            fsleep(PAUSE);
         };
         self.registers.write16(control::COMMAND_STATUS, 0);
         outcome
@@ -203,16 +231,16 @@ impl Endpoint {
         .ok()
     }
 
-    /// Looks at what is exported when the link is up for the first time, and offers it to whoever
-    /// knows the DMA controller.
+    /// Looks at what is exported when the link is up, unless it was offered before, and offers it to
+    /// whoever knows the DMA controller.
     fn discover(&self, carrier: &device::Device<Bound>) {
         let Some(export) = &self.export else { return };
         let mut offer = self.offer.lock();
-        if !matches!(*offer, Offer::Unseen) {
+        if !matches!(*offer, Offer::Open) {
             return;
         }
+        // What is refused now is looked at again when the next client wants the link.
         let Some(header) = self.read_header() else {
-            *offer = Offer::Refused;
             return;
         };
         dev_info!(
@@ -224,7 +252,6 @@ impl Endpoint {
         );
         match peer::offer(carrier, &export.locator, self.vectors) {
             Ok(child) => *offer = Offer::Made { _child: child },
-            // The next client's link is the next attempt.
             Err(error) => dev_err!(self.pdev, "DMA channels are not offered: {:?}\n", error),
         }
     }
@@ -274,6 +301,17 @@ impl Endpoint {
         })
     }
 
+    /// Asks for the link.
+    fn link_up(&self) -> Result {
+        let start = Instant::<Monotonic>::now();
+        loop {
+            match self.command(Command::LinkUp, 0) {
+                Err(error) if error == EINVAL && start.elapsed() < LINK_PATIENCE => fsleep(PAUSE),
+                outcome => return outcome,
+            }
+        }
+    }
+
     fn ring(&self, bit: u32) -> Result {
         let slot = bit + irq::FIRST_DOORBELL;
         let (offset, data) = self.control.doorbell(slot).ok_or(EINVAL)?;
@@ -306,12 +344,12 @@ impl Drop for Doorbells {
 
 /// What has become of an export.
 pub(crate) enum Offer {
-    /// The link has not been up yet.
-    Unseen,
-    /// What was found there was not right.
-    Refused,
+    /// Nothing was offered yet.
+    Open,
     /// A device stands for it.
     Made { _child: Child },
+    /// The bridge goes.
+    Closed,
 }
 
 /// There can be an offer. Dropped, it is withdrawn: the driver that took it has let go of all.
@@ -319,7 +357,7 @@ pub(crate) struct Offers(pub(crate) Arc<Endpoint>);
 
 impl Drop for Offers {
     fn drop(&mut self) {
-        let offer = core::mem::replace(&mut *self.0.offer.lock(), Offer::Refused);
+        let offer = core::mem::replace(&mut *self.0.offer.lock(), Offer::Closed);
         drop(offer);
     }
 }
@@ -348,7 +386,7 @@ impl ntb::Operations for Endpoint {
     }
 
     fn link_enable(&self, carrier: &device::Device<Bound>) -> Result {
-        self.command(Command::LinkUp, 0)
+        self.link_up()
             .inspect_err(|_| dev_err!(self.pdev, "Fail to enable link\n"))?;
         self.discover(carrier);
         Ok(())
@@ -382,13 +420,9 @@ impl ntb::Operations for Endpoint {
             );
             return Err(EINVAL);
         }
-        for (offset, value) in [(control::ADDR, address), (control::SIZE, size)] {
-            // CAST: The halves of 64 bits.
-            self.registers.write32(offset, value as u32);
-            self.registers.write32(offset + WORD, (value >> 32) as u32);
-        }
+        let operands = [(control::ADDR, address), (control::SIZE, size)];
         // CAST: At most `MAX_MWS`.
-        self.command(Command::ConfigureMw, index as u32)
+        self.command_with(Command::ConfigureMw, index as u32, &operands)
     }
 
     fn mw_clear_trans(&self, index: usize) -> Result {
