@@ -226,8 +226,7 @@ impl Bridge {
 
         let outcome = match Command::from_raw(command) {
             Some(Command::ConfigureDoorbell | Command::TeardownDoorbell) => {
-                // A driver comes or goes.
-                self.stage_again();
+                self.forget_driver(memory);
                 Ok(())
             }
             Some(Command::ConfigureMw) => self.configure_mw(memory, argument),
@@ -277,10 +276,17 @@ impl Bridge {
             .try_for_each(|one| one.lock().activate())
     }
 
-    fn stage_again(&self) {
+    /// A driver of the RC comes or goes. The one before it, which may have gone without a word, as in
+    /// a reset, has no buffers any more, no link, and nobody to ring.
+    fn forget_driver(&self, memory: &Memory) {
         self.windows
             .inbound()
             .for_each(|one| one.lock().stage_again());
+        self.windows.mws.iter().for_each(|mw| mw.outbound.unmap());
+        self.to_ring.take();
+        if self.link_up.load(Relaxed) {
+            self.link(memory, false);
+        }
     }
 
     fn teardown_mw(&self, index: u32) -> Result {
@@ -445,7 +451,11 @@ impl ntb::Operations for Bridge {
     }
 
     fn mw_clear_trans(&self, index: usize) -> Result {
-        self.mw(index).map(|_| ())
+        let mw = self.mw(index)?;
+        mw.inbound
+            .lock()
+            .clear_buffer()
+            .inspect_err(|_| dev_err!(self.function, "failure clear mw trans\n"))
     }
 
     fn peer_mw_count(&self) -> Result<u32> {

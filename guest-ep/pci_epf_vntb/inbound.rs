@@ -10,8 +10,9 @@ use crate::{
     vntb::locator::ALIGN,
 };
 
-/// Where nothing is.
-const NOWHERE: DmaAddress = 0;
+/// Where nothing is, so that the RC reads all ones and writes nothing: high up in the 40 bits that the
+/// endpoints' buses have. Address 0 will not do, as there may be a ROM. Aligned to any BAR.
+const NOWHERE: DmaAddress = 0xff_0000_0000;
 
 /// A BAR whose first part is a memory window, and whose second part, if any, is a slice.
 ///
@@ -66,6 +67,19 @@ impl Inbound {
             return self.bar.set();
         }
         self.buffer = Some(SubRange { address, size });
+        match self.active {
+            true => self.map(),
+            false => Ok(()),
+        }
+    }
+
+    /// Makes the memory window lead nowhere: its buffer is its owner's again.
+    pub(crate) fn clear_buffer(&mut self) -> Result {
+        if self.slice.is_empty() {
+            self.bar.point(NOWHERE, self.window)?;
+            return self.bar.set();
+        }
+        self.buffer = None;
         match self.active {
             true => self.map(),
             false => Ok(()),

@@ -122,8 +122,8 @@ impl pci::Driver for NtbEpf {
     ) -> impl PinInit<Bound<'bound>, Error> + 'bound {
         // A device that was made ours by its name alone (`driver_override`) has no map.
         let map = *map.ok_or(EINVAL)?;
-        let enabled =
-            Enabled::new(pdev).inspect_err(|_| dev_err!(pdev, "Cannot enable PCI device\n"))?;
+        let enabled = Enabled::without_master(pdev)
+            .inspect_err(|_| dev_err!(pdev, "Cannot enable PCI device\n"))?;
         set_dma_mask(pdev).inspect_err(|_| dev_err!(pdev, "Cannot set DMA mask\n"))?;
 
         let vectors = Vectors::new(pdev, irq::MIN_VECTORS, irq::MAX_VECTORS)
@@ -135,6 +135,9 @@ impl pci::Driver for NtbEpf {
             .inspect_err(|_| dev_err!(pdev, "Failed to request irq\n"))?;
         let doorbells = Doorbells::configure(endpoint.clone(), msix)
             .inspect_err(|_| dev_err!(pdev, "Failed to configure doorbell\n"))?;
+        // The endpoint may still have windows onto what was memory of the kernel before us, until it
+        // has heard of our vectors.
+        pdev.set_master();
         // SAFETY: The driver core keeps the registration, and drops it.
         let ntb = unsafe { ntb::Registration::new(endpoint.clone(), pdev) }
             .inspect_err(|_| dev_err!(pdev, "Failed to register NTB device\n"))?;
