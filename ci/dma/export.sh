@@ -23,7 +23,7 @@ done
 
 echo '=== the header'
 n=0
-for word in 0x4d445045 0x00e00001 0x7000 2 0xfa000 0x2000 4 4; do
+for word in 0x4d445045 0x00e00001 0x7000 2 0xfa000 0x1200 4 4; do
     same "byte $n of the header" "$((word))" "$(($(peek 2 $((SLICE + n)))))"
     n=$((n + 4))
 done

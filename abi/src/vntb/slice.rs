@@ -13,7 +13,7 @@ use super::MAX_CHANNELS;
 /// Where the RC finds the DMA controller's registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registers {
-    /// In the slice, in a window of at least this many bytes.
+    /// In the slice, in a window that is rounded up to [`ALIGN`].
     InSlice {
         /// Bytes that there are.
         size: u32,
@@ -75,20 +75,20 @@ impl Slice {
         let header_size = SIZE.next_multiple_of(ALIGN);
         let (registers, inside) = match registers {
             Registers::InSlice { size } => {
-                let (Some(offset), Some(size)) = (
-                    offset.checked_add(header_size),
-                    size.checked_next_multiple_of(ALIGN),
-                ) else {
-                    return Err(SliceError::TooLarge);
-                };
                 if size == 0 {
                     return Err(SliceError::TooSmall(size));
                 }
+                let Some(offset) = offset.checked_add(header_size) else {
+                    return Err(SliceError::TooLarge);
+                };
                 (Window { bar, offset, size }, true)
             }
             Registers::InBar(window) => (window, false),
         };
         let registers_size = if inside { registers.size } else { 0 };
+        let Some(registers_room) = registers_size.checked_next_multiple_of(ALIGN) else {
+            return Err(SliceError::TooLarge);
+        };
 
         let Some(desc_size) = desc_size.checked_next_multiple_of(ALIGN) else {
             return Err(SliceError::TooLarge);
@@ -96,7 +96,7 @@ impl Slice {
         let Some(descs) = desc_size.checked_mul(num_chans) else {
             return Err(SliceError::TooLarge);
         };
-        let Some(before) = header_size.checked_add(registers_size) else {
+        let Some(before) = header_size.checked_add(registers_room) else {
             return Err(SliceError::TooLarge);
         };
         let (Some(size), Some(desc_offset)) =
@@ -131,10 +131,15 @@ impl Slice {
         }
     }
 
-    /// The part of the slice that is the registers; `None` if they are elsewhere.
+    /// The part of the slice that is the registers, and what pads them; `None` if they are
+    /// elsewhere.
     pub const fn registers_window(&self) -> Option<Window> {
         if self.registers_inside {
-            Some(self.registers)
+            Some(Window {
+                // Was computed so without overflow.
+                size: self.registers.size.next_multiple_of(ALIGN),
+                ..self.registers
+            })
         } else {
             None
         }
@@ -171,7 +176,8 @@ impl Slice {
     }
 
     /// The header, `desc_phys_addr` being where the engine finds the descriptors of channel 0; the
-    /// others' follow. All channels are [`Routing::Remote`].
+    /// others' follow. All channels are [`Routing::Remote`]. The registers have their true size there,
+    /// without padding.
     pub fn header(&self, desc_phys_addr: u64) -> Header {
         let mut chans = [Channel::default(); MAX_CHANNELS];
         let mut offset = 0;
