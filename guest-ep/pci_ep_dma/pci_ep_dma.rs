@@ -14,7 +14,7 @@
 use kernel::{
     bindings as kbindings,
     device::{self, Bound},
-    dma::{Coherent, CoherentHandle, DataDirection, DmaAddress},
+    dma::{Coherent, DataDirection, DmaAddress},
     prelude::*,
     sync::aref::ARef,
 };
@@ -121,7 +121,7 @@ pub(crate) struct Export<L: Listener> {
     _channels: Channels<L>,
     header: Coherent<[u8]>,
     registers: Option<MappedRegisters>,
-    descs: CoherentHandle,
+    descs: Coherent<[u8]>,
     slice: Slice,
 }
 
@@ -151,7 +151,10 @@ impl<L: Listener> Export<L> {
         let channels = Channels::new(channels, listener, c"pci_ep_dma")
             .inspect_err(|_| dev_err!(function, "no interrupt for channels that notify\n"))?;
 
-        let descs = CoherentHandle::alloc(device, slice.desc_window().size as usize, GFP_KERNEL)?;
+        // The RC sees all of it. Not a `CoherentHandle`: memory without a kernel mapping is not zeroed,
+        // whatever the flags say.
+        let size = slice.desc_window().size as usize;
+        let descs = Coherent::zeroed_slice(device, size, GFP_KERNEL)?;
         let registers = match slice.registers_window() {
             Some(window) => {
                 let found = function.dma_registers()?;
