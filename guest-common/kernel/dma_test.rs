@@ -56,11 +56,21 @@ pub(crate) struct Test {
 impl Test {
     /// Takes all channels that suit and are free, those of a direction together, in the order of
     /// their numbers; `name/control` is the file. Fails with `ENODEV` if there is none.
-    pub(crate) fn new(name: &CStr, mut suits: impl FnMut(&Candidate<'_>) -> bool) -> Result<Self> {
+    ///
+    /// # Safety
+    ///
+    /// As long as the value is there, the devices of engines whose channels suit must stay bound, and so
+    /// must the drivers of those engines that [`Channel::request_of_bound`] says it of.
+    pub(crate) unsafe fn new(
+        name: &CStr,
+        mut suits: impl FnMut(&Candidate<'_>) -> bool,
+    ) -> Result<Self> {
         let mut slots = KVec::new();
         loop {
-            match Channel::request(&mut suits) {
-                Ok(channel) => slots.push(Slot::new(channel)?, GFP_KERNEL)?,
+            // SAFETY: By the contract of this function.
+            match unsafe { Channel::request_of_bound(&mut suits) } {
+                // SAFETY: As above.
+                Ok(channel) => slots.push(unsafe { Slot::new(channel) }?, GFP_KERNEL)?,
                 Err(ENODEV) if !slots.is_empty() => break,
                 Err(error) => return Err(error),
             }

@@ -18,7 +18,8 @@
 use core::ptr::{self, NonNull};
 
 use kernel::{
-    bindings as kbindings, device,
+    bindings as kbindings,
+    device::{self, Bound},
     error::to_result,
     prelude::*,
     time::{delay::fsleep, Delta, Instant, Monotonic},
@@ -28,7 +29,7 @@ use crate::{
     bindings::{
         self, dma_chan, dma_status_DMA_IN_PROGRESS, dw_edma, dw_edma_ch_irq_mode,
         dw_edma_ch_irq_mode_DW_EDMA_CH_IRQ_LOCAL, dw_edma_ch_irq_mode_DW_EDMA_CH_IRQ_REMOTE,
-        dw_edma_chan, dw_edma_dir_EDMA_DIR_READ,
+        dw_edma_chan, dw_edma_dir_EDMA_DIR_READ, dw_edma_map_format_EDMA_MF_EDMA_UNROLL,
     },
     dmaengine::{Candidate, Channel, Direction},
     edma::{ABORT, DONE, DOORBELL_CHANNEL, DOORBELL_STOP, READ},
@@ -61,7 +62,8 @@ unsafe fn of(chan: NonNull<dma_chan>) -> Option<NonNull<dw_edma_chan>> {
 ///
 /// # Invariants
 ///
-/// `edma` is the controller's channel of `_channel`, a read channel, and `id` is its number.
+/// `edma` is the controller's channel of `_channel`, a read channel, and `id` is its number. The
+/// controller's registers are those of v0.
 pub(crate) struct Delegated {
     edma: NonNull<dw_edma_chan>,
     id: u32,
@@ -78,19 +80,20 @@ impl Delegated {
     /// Takes the read channel that the hardware counts as number `id`, from 0. One that is routed to
     /// the endpoint alone interrupts once it is among [`Channels`].
     ///
-    /// Fails with `ENODEV` if there is none or if somebody has it.
+    /// Fails with `ENODEV` if there is none or if somebody has it, and with `EOPNOTSUPP` if the engine's
+    /// registers are not those of v0, unrolled.
     ///
     /// # Safety
     ///
     /// `controller` must be the device of a DesignWare endpoint controller, whose one DMA engine is
-    /// that of `dw_edma_probe()`, with the register map of v0.
+    /// that of `dw_edma_probe()`, and must stay bound as long as the channel is held.
     pub(crate) unsafe fn request(
-        controller: &device::Device,
+        controller: &device::Device<Bound>,
         id: u32,
         routing: Routing,
     ) -> Result<Self> {
         let suits = |candidate: &Candidate<'_>| {
-            if !ptr::eq(candidate.engine(), controller) {
+            if !ptr::eq(candidate.engine(), &**controller) {
                 return false;
             }
             let reads = candidate
@@ -105,10 +108,21 @@ impl Delegated {
                     dir == dw_edma_dir_EDMA_DIR_READ && u32::try_from(number) == Ok(id)
                 })
         };
-        let channel = Channel::request(suits)?;
+        // SAFETY: The engine's driver is the controller's, which stays bound.
+        let channel = unsafe { Channel::request_of_bound(suits) }?;
         // SAFETY: As above.
         let edma = unsafe { of(channel.raw()) }.ok_or(ENODEV)?;
-        // INVARIANT: Just looked up, by this number.
+        // SAFETY: The channel is ours; an engine has a chip, whose register map never changes.
+        let map = unsafe { (*(*(*edma.as_ptr()).dw).chip).mf };
+        if map != dw_edma_map_format_EDMA_MF_EDMA_UNROLL {
+            dev_err!(
+                controller,
+                "the DMA controller's register map {} cannot be delegated\n",
+                map
+            );
+            return Err(EOPNOTSUPP);
+        }
+        // INVARIANT: Just looked up, by this number, with this map.
         let this = Self {
             edma,
             id,
@@ -143,7 +157,7 @@ impl Delegated {
     }
 
     fn register(&self, offset: u32) -> *mut c_void {
-        // SAFETY: An engine has a chip, and that the registers of v0, mapped as long as it is there.
+        // SAFETY: An engine has a chip, and that its registers, mapped as long as it is there.
         unsafe {
             let base = (*(*self.engine()).chip).reg_base;
             base.cast::<u8>().add(offset as usize).cast()

@@ -3,6 +3,8 @@
 //! Moves scatter lists between memory of the endpoint and an address on the PCI bus, with every
 //! free channel of the endpoint controller's eDMA, as a test says ([`dma_test`]) in
 //! `spider_edma_test/control` in debugfs.
+//!
+//! It has to go before an endpoint controller is unbound: its eDMA's driver does not wait for clients.
 
 use kernel::{device::Device, prelude::*};
 
@@ -34,7 +36,8 @@ struct EdmaTest {
 impl kernel::Module for EdmaTest {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let suits = |candidate: &dmaengine::Candidate<'_>| is_endpoint(candidate.engine());
-        let test = dma_test::Test::new(c"spider_edma_test", suits)
+        // SAFETY: Who loads this module keeps the endpoint controllers bound meanwhile, see above.
+        let test = unsafe { dma_test::Test::new(c"spider_edma_test", suits) }
             .inspect_err(|e| pr_err!("no channel of an endpoint's eDMA is free: {:?}\n", e))?;
         Ok(Self { _test: test })
     }

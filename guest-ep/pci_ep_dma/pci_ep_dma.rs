@@ -123,6 +123,8 @@ pub(crate) struct Export<L: Listener> {
     registers: Option<MappedRegisters>,
     descs: Coherent<[u8]>,
     slice: Slice,
+    // Keeps the controller bound.
+    _function: Attached,
 }
 
 impl<L: Listener> Export<L> {
@@ -141,7 +143,7 @@ impl<L: Listener> Export<L> {
         let mut channels = KVec::with_capacity(slice.num_chans() as usize, GFP_KERNEL)?;
         for (id, &routing) in (0..slice.num_chans()).zip(routing) {
             // SAFETY: A controller that exports DMA registers is a DesignWare one with an eDMA,
-            // and `plan` has found these.
+            // and `plan` has found these. It is bound as long as `function` is attached.
             let channel = unsafe { Delegated::request(device, id, routing) }.map_err(|_| {
                 dev_err!(function, "DMA read channel {} is not there or in use\n", id);
                 EBUSY
@@ -177,6 +179,7 @@ impl<L: Listener> Export<L> {
             registers,
             descs,
             slice,
+            _function: function.clone(),
         })
     }
 

@@ -127,8 +127,12 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn new(channel: Channel) -> Result<Self> {
-        let memory = Memory::zeroed(&channel, MEMORY)?;
+    /// # Safety
+    ///
+    /// The device of the channel's engine must stay bound as long as the slot is there.
+    pub(super) unsafe fn new(channel: Channel) -> Result<Self> {
+        // SAFETY: By the contract of this function.
+        let memory = Memory::of_device(unsafe { channel.engine().as_bound() }, MEMORY)?;
         let direction = if channel.capabilities()?.moves(Direction::MemToDev) {
             Direction::MemToDev
         } else {

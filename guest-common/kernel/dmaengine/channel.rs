@@ -5,11 +5,11 @@
 use core::{marker::PhantomData, mem, ptr::NonNull};
 
 use kernel::{
-    device::{self, Bound},
+    device,
     error::to_result,
     prelude::*,
     str::CStr,
-    sync::Arc,
+    sync::{aref::ARef, Arc},
 };
 
 use super::{
@@ -30,7 +30,7 @@ unsafe fn engine<'a>(chan: *mut bindings::dma_chan) -> &'a device::Device {
 
 /// # Safety
 ///
-/// `chan` must be a registered channel.
+/// `chan` must be a channel whose engine is valid.
 unsafe fn capabilities(chan: *mut bindings::dma_chan) -> Result<Capabilities> {
     let mut caps = pin_init::zeroed();
     // SAFETY: `chan` is valid by the contract of this function.
@@ -71,6 +71,12 @@ impl Candidate<'_> {
         unsafe { engine(self.chan.as_ptr()) }
     }
 
+    /// Whether the engine stays as long as its clients, whatever becomes of its device.
+    fn outlives(&self) -> bool {
+        // SAFETY: A channel that is offered is registered, and so is its engine.
+        unsafe { (*(*self.chan.as_ptr()).device).device_release.is_some() }
+    }
+
     /// What the channel can do; `None` if its engine does not tell.
     pub(crate) fn capabilities(&self) -> Option<Capabilities> {
         // SAFETY: As above.
@@ -107,11 +113,15 @@ pub(crate) struct Config {
 ///
 /// # Invariants
 ///
-/// - `chan` was requested for this value, and is released by its `drop` only.
+/// - `chan` was requested for this value, and is released by its `drop` only. It is valid until then.
 /// - `in_flight` has the state of each transfer that was submitted, neither ended nor terminated, and
 ///   `cycle` that of the one that never ends.
 pub(crate) struct Channel {
     chan: NonNull<bindings::dma_chan>,
+    /// The engine's device.
+    engine: ARef<device::Device>,
+    /// The channel's own device in sysfs, which goes when the engine is unregistered.
+    node: ARef<device::Device>,
     in_flight: KVec<Arc<State>>,
     pub(super) cycle: Option<Arc<Cycle>>,
 }
@@ -122,11 +132,25 @@ unsafe impl Send for Channel {}
 unsafe impl Sync for Channel {}
 
 impl Channel {
-    /// Requests the first free slave channel that `suits`, of any engine. Sleeps.
+    /// Requests the first free slave channel that `suits`, of an engine that stays as long as its clients, whatever
+    /// becomes of its device (`device_release`). Sleeps.
     ///
     /// `suits` is called with the list of engines locked: it must not request another channel.
     /// Fails with `ENODEV` if no channel suits, which may change when an engine's driver comes.
     pub(crate) fn request(mut suits: impl FnMut(&Candidate<'_>) -> bool) -> Result<Self> {
+        // SAFETY: Only engines suit that need no such promise.
+        unsafe { Self::request_of_bound(|candidate| candidate.outlives() && suits(candidate)) }
+    }
+
+    /// As [`Channel::request`], of any engine.
+    ///
+    /// # Safety
+    ///
+    /// An engine without a `device_release` is freed when its driver is unbound, whether it has clients or
+    /// not: that driver must stay bound as long as the channel is held.
+    pub(crate) unsafe fn request_of_bound(
+        mut suits: impl FnMut(&Candidate<'_>) -> bool,
+    ) -> Result<Self> {
         /// # Safety
         ///
         /// Only for the dmaengine to call, with a registered channel and a pointer to an `F`.
@@ -161,9 +185,21 @@ impl Channel {
                 core::ptr::null_mut(),
             )
         };
-        // INVARIANT: The channel was given to us alone, and nothing was submitted to it.
+        let chan = NonNull::new(chan).ok_or(ENODEV)?;
+        // SAFETY: The channel was registered when it was given to us.
+        let (engine, node) = unsafe {
+            let node = &raw mut (*(*chan.as_ptr()).dev).device;
+            (
+                engine(chan.as_ptr()).into(),
+                device::Device::get_device(node.cast()),
+            )
+        };
+        // INVARIANT: The channel was given to us alone, and nothing was submitted to it. Its engine stays
+        // by what it promises, or what the caller does.
         Ok(Self {
-            chan: NonNull::new(chan).ok_or(ENODEV)?,
+            chan,
+            engine,
+            node,
             in_flight: KVec::new(),
             cycle: None,
         })
@@ -180,29 +216,18 @@ impl Channel {
 
     /// The channel's name, such as `dma0chan3`.
     pub(crate) fn name(&self) -> &CStr {
-        // SAFETY: A requested channel has a device of its own in sysfs, as long as we hold it.
-        unsafe {
-            device::Device::<device::Normal>::from_raw(
-                (&raw mut (*(*self.as_raw()).dev).device).cast(),
-            )
-        }
-        .name()
+        self.node.name()
     }
 
-    /// The engine's device, for which memory for transfers is to be mapped or allocated.
-    ///
-    /// It is bound: an engine's driver must not be unbound while a channel is in use
-    /// (`dma_async_device_unregister()` WARNs).
-    pub(crate) fn engine(&self) -> &device::Device<Bound> {
-        // SAFETY: The channel is registered as long as we hold it.
-        let dev: *const device::Device = unsafe { engine(self.as_raw()) };
-        // SAFETY: Contexts do not change the layout, and the device is bound, see above.
-        unsafe { &*dev.cast() }
+    /// The engine's device, for which memory for transfers is to be mapped or allocated as long as it
+    /// is bound. That is for the client to know: an engine can outlive the binding of its device.
+    pub(crate) fn engine(&self) -> &device::Device {
+        &self.engine
     }
 
     /// What the channel can do.
     pub(crate) fn capabilities(&self) -> Result<Capabilities> {
-        // SAFETY: The channel is registered as long as we hold it.
+        // SAFETY: The channel is valid as long as we hold it.
         unsafe { capabilities(self.as_raw()) }
     }
 
@@ -271,7 +296,7 @@ impl Channel {
     /// Asks for a pause, which engines take when they can.
     ///
     /// Fails with `ENOSYS` if the engine has none, or as its driver says if nothing runs.
-    pub(crate) fn pause(&self) -> Result {
+    pub(crate) fn pause(&mut self) -> Result {
         // SAFETY: The channel is ours.
         to_result(unsafe { bindings::rust_helper_dmaengine_pause(self.as_raw()) })
     }
@@ -279,7 +304,7 @@ impl Channel {
     /// Goes on after a pause.
     ///
     /// Fails with `ENOSYS` if the engine cannot, or as its driver says if there is no pause.
-    pub(crate) fn resume(&self) -> Result {
+    pub(crate) fn resume(&mut self) -> Result {
         // SAFETY: The channel is ours.
         to_result(unsafe { bindings::rust_helper_dmaengine_resume(self.as_raw()) })
     }

@@ -29,7 +29,8 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Allocates memory that `device` reaches, and so all channels of its engine; all zeroes.
+    /// Allocates memory that `device` reaches, and so all channels of its engine; all zeroes. It has
+    /// to be dropped before `device` is unbound, as whatever is allocated for a device.
     pub(crate) fn of_device(device: &device::Device<Bound>, bytes: usize) -> Result<Arc<Self>> {
         // INVARIANT: Allocated for `device`.
         let memory = Self {
@@ -39,14 +40,9 @@ impl Memory {
         Ok(Arc::new(memory, GFP_KERNEL)?)
     }
 
-    /// Allocates memory for transfers of any channel of the engine of `channel`, all zeroes.
-    pub(crate) fn zeroed(channel: &Channel, bytes: usize) -> Result<Arc<Self>> {
-        Self::of_device(channel.engine(), bytes)
-    }
-
     /// Whether the engine of `channel` reaches it.
     pub(super) fn belongs_to(&self, channel: &Channel) -> bool {
-        ptr::eq::<device::Device>(&**channel.engine(), &*self.device)
+        ptr::eq::<device::Device>(channel.engine(), &*self.device)
     }
 }
 
