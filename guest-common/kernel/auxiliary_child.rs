@@ -13,6 +13,7 @@ use core::ptr;
 use kernel::{
     bindings,
     device::{self, Bound},
+    devres::Devres,
     error::to_result,
     prelude::*,
     time::Msecs,
@@ -36,7 +37,8 @@ struct Inner {
     released: Completion,
 }
 
-/// A child of a device. Dropped, its driver is unbound and it is gone.
+/// A child of a device, which goes before the parent is unbound ([`Devres`]). Dropped, its driver is unbound and it is
+/// gone.
 ///
 /// # Invariants
 ///
@@ -54,8 +56,18 @@ unsafe impl Sync for Child {}
 impl Child {
     /// Makes the child `module.name.id` of `parent`; its driver, if it is there, probes meanwhile.
     ///
-    /// The caller drops the child while `parent` is still bound, so before its own resources go.
+    /// What it uses of the parent, such as interrupt vectors, the caller keeps until the child is dropped.
     pub(crate) fn new(
+        parent: &device::Device<Bound>,
+        module: &'static CStr,
+        name: &'static CStr,
+        id: u32,
+        properties: &[Property],
+    ) -> Result<Devres<Self>> {
+        Devres::new(parent, Self::add(parent, module, name, id, properties))
+    }
+
+    fn add(
         parent: &device::Device<Bound>,
         module: &'static CStr,
         name: &'static CStr,

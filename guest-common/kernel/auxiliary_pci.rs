@@ -11,32 +11,74 @@
 //! A module mounts this file as `mod auxiliary_pci`, `pci_vector.rs` as `mod pci_vector`, and
 //! `bindings.rs` with the helpers `msi` as `mod bindings`.
 
-use kernel::{bindings as kbindings, device::Bound, pci, prelude::*};
+use kernel::{bindings as kbindings, device::Bound, devres::Devres, pci, prelude::*};
 
 use crate::{bindings, pci_vector::raw};
 
-/// A mapped part of a BAR. An access out of bounds reads all ones, and writes nothing.
-///
-/// After the function is gone nobody answers, which reads all ones as well; but the addresses can be
-/// another device's then, so whoever has a mapping drops it when the auxiliary device goes.
-///
-/// # Invariants
-///
-/// `start` is a mapping of `size` bytes.
+/// A mapped part of a BAR, as long as the function's driver is bound. An access after that, or out of bounds, is like
+/// one to a bus where nobody answers: it reads all ones, and writes nothing.
 pub(crate) struct Mapping {
     start: *mut c_void,
-    size: usize,
+    mapped: Devres<Mapped>,
 }
 
-// SAFETY: A mapping belongs to no thread.
+// SAFETY: `start` is only told, and the rest can be sent.
 unsafe impl Send for Mapping {}
-// SAFETY: Registers can be accessed from several threads at the same time.
+// SAFETY: `start` is only told, and the rest can be shared.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Maps `size` bytes at `offset` of BAR `bar`, which must be memory. Fails with `EINVAL` if they are
     /// not all in the BAR.
     pub(crate) fn new(pdev: &pci::Device<Bound>, bar: u32, offset: u32, size: u32) -> Result<Self> {
+        let mapped = Mapped::new(pdev, bar, offset, size)?;
+        Ok(Self {
+            start: mapped.start,
+            mapped: Devres::new(pdev.as_ref(), Ok::<_, Error>(mapped))?,
+        })
+    }
+
+    /// Where it starts, for C code that is given all of it; valid as long as this value and the function's
+    /// driver are there.
+    #[allow(dead_code)] // few have such code
+    pub(crate) fn start(&self) -> *mut c_void {
+        self.start
+    }
+
+    /// Reads 32 bits.
+    pub(crate) fn read32(&self, offset: u32) -> u32 {
+        let read = |mapped: &Mapped| mapped.read32(offset);
+        self.mapped.try_access_with(read).unwrap_or(!0)
+    }
+
+    /// Writes 32 bits, after whatever was written before.
+    pub(crate) fn write32(&self, offset: u32, value: u32) {
+        self.mapped
+            .try_access_with(|mapped| mapped.write32(offset, value));
+    }
+
+    /// Writes 64 bits, after whatever was written before.
+    pub(crate) fn write64(&self, offset: u32, value: u64) {
+        self.mapped
+            .try_access_with(|mapped| mapped.write64(offset, value));
+    }
+}
+
+/// # Invariants
+///
+/// `start` is a mapping of `size` bytes.
+struct Mapped {
+    start: *mut c_void,
+    size: usize,
+}
+
+// SAFETY: A mapping belongs to no thread.
+unsafe impl Send for Mapped {}
+// SAFETY: Registers can be accessed from several threads at the same time.
+unsafe impl Sync for Mapped {}
+
+impl Mapped {
+    fn new(pdev: &pci::Device<Bound>, bar: u32, offset: u32, size: u32) -> Result<Self> {
         let end = u64::from(offset) + u64::from(size);
         if size == 0 || bar >= kbindings::PCI_STD_NUM_BARS || end > pdev.resource_len(bar)? {
             return Err(EINVAL);
@@ -57,12 +99,6 @@ impl Mapping {
         Ok(Self { start, size })
     }
 
-    /// Where it starts, for C code that is given all of it.
-    #[allow(dead_code)] // few have such code
-    pub(crate) fn start(&self) -> *mut c_void {
-        self.start
-    }
-
     /// The place of an access of `width` bytes, if it is inside and aligned.
     fn at(&self, offset: u32, width: usize) -> Option<*mut c_void> {
         let offset = offset as usize;
@@ -71,23 +107,20 @@ impl Mapping {
         inside.then(|| unsafe { self.start.byte_add(offset) })
     }
 
-    /// Reads 32 bits.
-    pub(crate) fn read32(&self, offset: u32) -> u32 {
+    fn read32(&self, offset: u32) -> u32 {
         let at = self.at(offset, size_of::<u32>());
         // SAFETY: By the type invariant.
         at.map_or(!0, |at| unsafe { kbindings::readl(at) })
     }
 
-    /// Writes 32 bits, after whatever was written before.
-    pub(crate) fn write32(&self, offset: u32, value: u32) {
+    fn write32(&self, offset: u32, value: u32) {
         if let Some(at) = self.at(offset, size_of::<u32>()) {
             // SAFETY: By the type invariant.
             unsafe { kbindings::writel(value, at) };
         }
     }
 
-    /// Writes 64 bits, after whatever was written before.
-    pub(crate) fn write64(&self, offset: u32, value: u64) {
+    fn write64(&self, offset: u32, value: u64) {
         if let Some(at) = self.at(offset, size_of::<u64>()) {
             // SAFETY: By the type invariant.
             unsafe { kbindings::writeq(value, at) };
@@ -95,7 +128,7 @@ impl Mapping {
     }
 }
 
-impl Drop for Mapping {
+impl Drop for Mapped {
     fn drop(&mut self) {
         // SAFETY: By the type invariant; nobody uses the mapping any more.
         unsafe { kbindings::iounmap(self.start) };

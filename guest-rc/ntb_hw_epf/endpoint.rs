@@ -5,6 +5,7 @@
 use kernel::{
     bindings,
     device::{self, Bound},
+    devres::Devres,
     dma::DmaAddress,
     pci,
     prelude::*,
@@ -347,7 +348,7 @@ pub(crate) enum Offer {
     /// Nothing was offered yet.
     Open,
     /// A device stands for it.
-    Made { _child: Child },
+    Made { _child: Devres<Child> },
     /// The bridge goes.
     Closed,
 }

@@ -5,6 +5,7 @@
 
 use kernel::{
     device::{self, Bound},
+    devres::Devres,
     prelude::*,
 };
 
@@ -19,7 +20,7 @@ impl Child {
         _name: &'static CStr,
         _id: u32,
         _properties: &[(&'static CStr, u32)],
-    ) -> Result<Self> {
+    ) -> Result<Devres<Self>> {
         dev_err!(parent, "this kernel has no CONFIG_AUXILIARY_BUS\n");
         Err(EOPNOTSUPP)
     }

@@ -4,6 +4,7 @@
 
 use kernel::{
     device::{self, Bound},
+    devres::Devres,
     pci,
     prelude::*,
     sync::atomic::{Atomic, Relaxed},
@@ -113,7 +114,7 @@ pub(crate) fn offer(
     carrier: &device::Device<Bound>,
     locator: &Locator,
     irq_base: u32,
-) -> Result<Child> {
+) -> Result<Devres<Child>> {
     /// Names of devices have to differ; there is no other use of their number.
     static NEXT: Atomic<u32> = Atomic::new(0);
     let Locator {
