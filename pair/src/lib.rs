@@ -22,6 +22,7 @@ pub mod guest;
 pub mod link;
 pub mod net;
 pub mod options;
+pub mod orphans;
 pub mod panic;
 pub mod plan;
 pub mod plug;

@@ -1,11 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Child processes that cannot outlive the runner.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::sync::mpsc::{channel, Sender};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// The processes that [`spawn`] started. One that ended stays in it: a number that is given out again is at worst
+/// taken for a helper's.
+static HELPERS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// Whether [`spawn`] started this process.
+pub fn is_helper(pid: i32) -> bool {
+    let helpers = HELPERS.lock().unwrap_or_else(PoisonError::into_inner);
+    helpers.contains(&pid)
+}
 
 type Request = (Command, Sender<io::Result<Child>>);
 
@@ -40,8 +51,13 @@ pub fn spawn(mut command: Command) -> io::Result<Child> {
             .name("spawner".into())
             .spawn(move || {
                 for (mut command, reply) in received {
+                    let child = command.spawn();
+                    if let Ok(child) = &child {
+                        let mut helpers = HELPERS.lock().unwrap_or_else(PoisonError::into_inner);
+                        helpers.insert(child.id() as i32);
+                    }
                     // A requester that went away has no use for the child, and dropping it is right.
-                    let _ = reply.send(command.spawn());
+                    let _ = reply.send(child);
                 }
             })
             .expect("a thread to start children from");

@@ -11,6 +11,7 @@ use std::env;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 /// The environment variable that names the run which `ep`, `rc`, `inspect` and `gdb` talk to.
@@ -128,6 +129,9 @@ impl Run {
             .and_then(|lock| lock.ok_or_else(|| io::Error::other("another run has taken it")))
             .map_err(cannot(&sockets))?;
         let sockets = Sockets(sockets);
+        LIVE.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(sockets.0.clone());
         commands(&sockets.bin()).map_err(cannot(&sockets.bin()))?;
         point_latest(&runs, &dir);
         Ok(Run {
@@ -178,9 +182,22 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
+        let mut live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+        live.retain(|dir| *dir != self.sockets.0);
         if let Err(error) = fs::remove_dir_all(&self.sockets.0) {
             log::warn!("{} is left behind: {error}", self.sockets.0.display());
         }
+    }
+}
+
+/// The sockets' directories of this process's runs.
+static LIVE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Removes the sockets of every run, when this process is about to end without dropping them.
+pub fn abandon_all() {
+    let live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    for dir in live.iter() {
+        let _ = fs::remove_dir_all(dir);
     }
 }
 

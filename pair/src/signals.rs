@@ -3,6 +3,8 @@
 //!
 //! A live pair is ended in order; a second signal ends the runner at once.
 
+use crate::orphans;
+use crate::run;
 use crate::status::{Exit, Failure};
 use crate::watch::Watch;
 use nix::sys::signal::{SigSet, Signal};
@@ -83,7 +85,9 @@ fn end(failure: Failure) {
     };
     if at_once {
         eprintln!("pair: {failure}");
-        // The kernel kills every child with us (PR_SET_PDEATHSIG).
+        // The kernel kills our own children with us (PR_SET_PDEATHSIG), but not a command's.
+        orphans::kill_all();
+        run::abandon_all();
         std::process::exit(failure.exit.code().into());
     }
     for watch in watches {

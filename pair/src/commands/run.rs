@@ -3,6 +3,7 @@
 
 use crate::artefacts::Artefacts;
 use crate::cli::RunArgs;
+use crate::orphans;
 use crate::plan::Plan;
 use crate::process::{quote, unblock_signals};
 use crate::run::{Run, RUN_VARIABLE};
@@ -12,7 +13,6 @@ use crate::signals;
 use crate::status::{Exit, Failure};
 use crate::watch::State;
 use nix::errno::Errno;
-use nix::sys::signal::{kill, Signal};
 use nix::sys::termios::{tcgetattr, tcsetattr, SetArg, Termios};
 use nix::sys::wait::{waitid, Id, WaitPidFlag};
 use nix::unistd::Pid;
@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a host command may take to end once it was told to.
+/// How long a host command, and what it has started, may take to end once told to.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// A command has no deadline of its own: `--timeout` ends the whole run.
@@ -119,6 +119,7 @@ fn attend(pair: &Pair, words: &[OsString]) -> Result<Exit, Failure> {
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).envs(pair.env());
     unblock_signals(&mut command);
+    orphans::adopt();
     // In the runner's own process group: it has the terminal, and its Ctrl-C.
     let mut child = command.spawn().map_err(|error| {
         let name = Path::new(&words[0]).display();
@@ -158,25 +159,12 @@ fn wait(pair: &Pair, child: &mut Child) -> Result<ExitStatus, Failure> {
     match pair.watch().wait("the command", FOREVER, ready) {
         Ok(()) => child.wait().map_err(lost),
         Err(failure) => {
-            end(child);
+            // The group is the runner's own, and perhaps its caller's: so all that came of the command is looked for.
+            orphans::end(GRACE);
+            let _ = child.wait();
             Err(failure)
         }
     }
-}
-
-/// Ends the host command: SIGTERM, and SIGKILL for what does not listen.
-fn end(child: &mut Child) {
-    let begun = Instant::now();
-    let pid = Pid::from_raw(child.id() as i32);
-    let _ = kill(pid, Signal::SIGTERM);
-    while begun.elapsed() < GRACE {
-        if !matches!(child.try_wait(), Ok(None)) {
-            return;
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    let _ = child.kill();
-    let _ = child.wait();
 }
 
 /// The terminal's settings, restored when dropped: a shell that is killed leaves it raw.
