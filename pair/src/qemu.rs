@@ -77,7 +77,13 @@ fn command_line(side: Side, options: &Options) -> String {
         words.push("pci=hpmmiosize=16M".into());
         // An empty slot's port would go to sleep, its hot-plug interrupt off; QEMU's sends no PME to wake it.
         words.push("pcie_port_pm=off".into());
+        // pciehp would end lockdep at the first plug: the guest's agent takes its place (`init/hotplug.rs`).
+        if options.kernel_variant == images::KernelVariant::Debug {
+            words.push("pcie_ports=compat".into());
+        }
     }
+    // A busy host keeps a virtual CPU for longer than the kernel's own 21 s; what takes this long is a stall.
+    words.push("rcupdate.rcu_cpu_stall_timeout=60".into());
     words.extend(options.append[side].iter().cloned());
     words.join(" ")
 }

@@ -35,6 +35,8 @@ pub struct Settings {
     pub side: String,
     /// A shell on the serial console, from `spider.console=shell`.
     pub console_shell: bool,
+    /// The kernel drives no PCIe ports, from its own `pcie_ports=compat`: hot-plug is ours.
+    pub hotplug: bool,
 }
 
 impl Settings {
@@ -46,6 +48,7 @@ impl Settings {
         Settings {
             side: value("spider.side=").unwrap_or("spider").to_owned(),
             console_shell: value("spider.console=") == Some("shell"),
+            hotplug: value("pcie_ports=") == Some("compat"),
         }
     }
 }
@@ -265,7 +268,8 @@ mod tests {
     fn the_last_word_on_the_command_line_counts() {
         let settings = Settings::parse("console=ttyAMA0 spider.side=ep spider.side=rc quiet\n");
         assert_eq!(settings.side, "rc");
-        assert!(!settings.console_shell);
+        assert!(!settings.console_shell && !settings.hotplug);
+        assert!(Settings::parse("quiet pcie_ports=compat").hotplug);
         assert!(Settings::parse("spider.console=shell").console_shell);
     }
 

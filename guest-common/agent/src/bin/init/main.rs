@@ -4,10 +4,12 @@
 //!
 //! - as PID 1: [`boot`] makes the root file system, then [`supervise`] keeps the rest alive;
 //! - `init serve`: the command server ([`serve`]), a child of PID 1, so that PID 1 stays trivial;
+//! - `init hotplug`: the slots' manager ([`hotplug`]), a child of PID 1 where the kernel has none;
 //! - `poweroff`, `halt`, `reboot`: ask PID 1, or with `-f` the kernel.
 
 mod boot;
 mod console;
+mod hotplug;
 mod serve;
 mod supervise;
 
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
         Some("poweroff" | "halt") => ask(supervise::Request::PowerOff, option),
         Some("reboot") => ask(supervise::Request::Reboot, option),
         _ if option.as_deref() == Some("serve") => serve::run(),
+        _ if option.as_deref() == Some("hotplug") => hotplug::run(),
         _ if std::process::id() == 1 => pid1(),
         _ => {
             eprintln!("{name}: runs as PID 1 of a guest, as `poweroff` or as `reboot`");

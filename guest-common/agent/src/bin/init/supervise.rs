@@ -127,6 +127,9 @@ pub fn run(settings: &Settings) -> Result<Infallible, String> {
     let _ = nix::sys::reboot::set_cad_enabled(false);
 
     let mut services = vec![Service::new("the command server", start_server)];
+    if settings.hotplug {
+        services.push(Service::new("the slots' manager", start_hotplug));
+    }
     if settings.console_shell {
         services.push(Service::new("the console's shell", start_shell));
     }
@@ -178,12 +181,18 @@ fn reap() -> Option<(Pid, WaitStatus)> {
 }
 
 fn start_server() -> io::Result<Pid> {
+    start_self("spider-agent", "serve")
+}
+
+fn start_hotplug() -> io::Result<Pid> {
+    start_self("spider-hotplug", "hotplug")
+}
+
+/// This binary as one of its other selves.
+fn start_self(name: &str, role: &str) -> io::Result<Pid> {
     let mut command = base_command(SELF);
     start(
-        command
-            .arg0("spider-agent")
-            .arg("serve")
-            .stdin(Stdio::null()),
+        command.arg0(name).arg(role).stdin(Stdio::null()),
         false,
     )
 }
