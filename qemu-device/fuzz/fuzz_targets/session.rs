@@ -5,12 +5,14 @@
 #![no_main]
 
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use nix::fcntl::{fcntl, FcntlArg, SealFlag};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::memfd::{memfd_create, MFdFlags};
+use qemu_device::vfio_user::descriptor::Descriptor;
 use qemu_device::vfio_user::irq::{Interrupts, INTX_INDEX, MSI_INDEX};
 use qemu_device::vfio_user::memory::DmaTable;
 use qemu_device::vfio_user::session::Session;
@@ -19,19 +21,22 @@ use qemu_device_fuzz::Toy;
 use zerocopy::FromBytes;
 
 /// Kinds in the upper nibble, how many in the lower.
-fn descriptors(byte: u8) -> Vec<OwnedFd> {
-    let one = || match byte >> 4 {
-        0..8 => EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap().into(),
-        kind => {
-            let file = memfd_create(c"ram", MFdFlags::MFD_ALLOW_SEALING).unwrap();
-            nix::unistd::ftruncate(&file, 0x4000).unwrap();
-            if kind < 15 {
-                fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK)).unwrap();
+fn descriptors(byte: u8) -> Vec<Descriptor> {
+    let one = || -> OwnedFd {
+        match byte >> 4 {
+            0..8 => EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap().into(),
+            8 => UnixStream::pair().unwrap().0.into(),
+            kind => {
+                let file = memfd_create(c"ram", MFdFlags::MFD_ALLOW_SEALING).unwrap();
+                nix::unistd::ftruncate(&file, 0x4000).unwrap();
+                if kind < 15 {
+                    fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK)).unwrap();
+                }
+                file
             }
-            file
         }
     };
-    (0..byte & 0xf).map(|_| one()).collect()
+    (0..byte & 0xf).map(|_| Descriptor::from(one())).collect()
 }
 
 fuzz_target!(|data: &[u8]| {

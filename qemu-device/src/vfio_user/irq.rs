@@ -17,6 +17,7 @@ pub use vfio_bindings::bindings::vfio::{
     VFIO_PCI_REQ_IRQ_INDEX as REQ_INDEX,
 };
 
+pub(super) use self::eventfd::is_eventfd;
 use self::eventfd::EventFd;
 pub use self::eventfd::{prepare, NotAnEventFd};
 use super::IRQ_INDICES;

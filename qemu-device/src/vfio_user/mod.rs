@@ -9,6 +9,7 @@
 //! From the wire inwards:
 //!
 //! - [`transport`]: bytes and file descriptors over a Unix stream, cut into messages;
+//! - [`descriptor`]: what the descriptors are of;
 //! - [`wire`]: the layouts of the messages;
 //! - [`session`]: what one connection may say and what it is answered. No I/O: a message goes in, the
 //!   bytes of the reply come out;
@@ -16,6 +17,7 @@
 //!   are shared with whoever else needs them while the session changes them;
 //! - [`server`]: the loop that joins these.
 
+pub mod descriptor;
 pub mod irq;
 pub mod memory;
 pub mod server;

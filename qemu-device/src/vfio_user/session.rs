@@ -22,8 +22,9 @@ use vfio_bindings::bindings::vfio::{
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::irq::{Interrupts, ERR_INDEX, INTX_INDEX, REQ_INDEX};
-use super::memory::DmaTable;
+use super::descriptor::Descriptor;
+use super::irq::{Interrupts, NotAnEventFd, ERR_INDEX, INTX_INDEX, REQ_INDEX};
+use super::memory::{DmaTable, MapError, MapFileError};
 use super::version::{negotiate, VersionError};
 use super::wire::{self, command, Header, HEADER_SIZE, MAX_DATA_TRANSFER, MAX_MESSAGE_FDS};
 use super::{Device, IRQ_INDICES, REGIONS};
@@ -85,8 +86,8 @@ pub struct Session {
     interrupts: Arc<Interrupts>,
     agreed: bool,
     counters: Counters,
-    /// Maps and unmaps that were refused.
-    memory_refused: u64,
+    /// What was refused and logged: maps, unmaps and eventfds.
+    refused: u64,
     /// The reply to the last message; kept so that the next needs no allocation.
     reply: Vec<u8>,
 }
@@ -100,7 +101,7 @@ impl Session {
             interrupts,
             agreed: false,
             counters: Counters::default(),
-            memory_refused: 0,
+            refused: 0,
             reply: Vec::with_capacity(256),
         }
     }
@@ -126,7 +127,7 @@ impl Session {
         &mut self,
         header: &Header,
         payload: &[u8],
-        fds: Vec<OwnedFd>,
+        fds: Vec<Descriptor>,
         device: &mut dyn Device,
     ) -> Result<Option<&[u8]>, SessionError> {
         self.counters.messages += 1;
@@ -180,7 +181,7 @@ impl Session {
         &mut self,
         number: u16,
         payload: &[u8],
-        fds: Vec<OwnedFd>,
+        fds: Vec<Descriptor>,
         device: &mut dyn Device,
     ) -> Result<(), Failure> {
         let request = Request {
@@ -231,14 +232,23 @@ impl Session {
     fn dma_map(
         &mut self,
         request: &Request,
-        mut fds: Vec<OwnedFd>,
+        mut fds: Vec<Descriptor>,
         device: &mut dyn Device,
     ) -> Result<(), Failure> {
         let (map, _) = request.split::<wire::DmaMap>()?;
         if map.argsz < size_of::<wire::DmaMap>() as u32 || fds.len() > 1 {
             return Err(Errno::EINVAL.into());
         }
-        let shared = self.memory.map(&map, fds.pop()).map_err(|error| {
+        let file = match fds.pop() {
+            None => Ok(None),
+            Some(Descriptor::Memory(file)) => Ok(Some(file)),
+            Some(Descriptor::EventFd(_)) => Err(MapFileError::NotRegular),
+            Some(Descriptor::Closed(error)) => Err(error),
+        };
+        let mapped = file
+            .map_err(MapError::File)
+            .and_then(|file| self.memory.map(&map, file));
+        let shared = mapped.map_err(|error| {
             self.log_refusal(format_args!(
                 "{:#x} bytes at {:#x} are not mapped: {error}",
                 map.size, map.address
@@ -278,11 +288,11 @@ impl Session {
         Ok(())
     }
 
-    /// A guest behind an IOMMU can cause refusals without end, so ever fewer of them are logged.
+    /// A client or a guest behind an IOMMU can cause refusals without end, so ever fewer of them are logged.
     fn log_refusal(&mut self, what: std::fmt::Arguments<'_>) {
-        self.memory_refused += 1;
-        if self.memory_refused.is_power_of_two() {
-            log::warn!("{what} (refusal {})", self.memory_refused);
+        self.refused += 1;
+        if self.refused.is_power_of_two() {
+            log::warn!("{what} (refusal {})", self.refused);
         }
     }
 
@@ -366,7 +376,7 @@ impl Session {
     fn set_irqs(
         &mut self,
         request: &Request,
-        fds: Vec<OwnedFd>,
+        fds: Vec<Descriptor>,
         device: &dyn Device,
     ) -> Result<(), Failure> {
         let (set, booleans) = request.split::<wire::IrqSet>()?;
@@ -433,10 +443,14 @@ impl Session {
                     self.interrupts.deassign(index, start, count);
                 }
                 VFIO_IRQ_SET_ACTION_TRIGGER if fds.len() == count as usize => {
-                    self.interrupts.assign(index, start, fds).map_err(|error| {
-                        log::warn!("interrupt type {index} from {start}: {error}");
-                        Errno::EINVAL
-                    })?;
+                    let fds: Result<Vec<_>, _> = fds.into_iter().map(eventfd).collect();
+                    fds.and_then(|fds| self.interrupts.assign(index, start, fds))
+                        .map_err(|error| {
+                            self.log_refusal(format_args!(
+                                "interrupt type {index} from {start}: {error}"
+                            ));
+                            Errno::EINVAL
+                        })?;
                 }
                 // Nothing was assigned, so there is nothing to take away.
                 VFIO_IRQ_SET_ACTION_MASK | VFIO_IRQ_SET_ACTION_UNMASK if fds.is_empty() => {}
@@ -560,6 +574,14 @@ impl<'a> Request<'a> {
             len: self.payload.len(),
         }
         .into()
+    }
+}
+
+/// What is to signal an interrupt.
+fn eventfd(descriptor: Descriptor) -> Result<OwnedFd, NotAnEventFd> {
+    match descriptor {
+        Descriptor::EventFd(fd) => Ok(fd),
+        Descriptor::Memory(_) | Descriptor::Closed(_) => Err(NotAnEventFd),
     }
 }
 

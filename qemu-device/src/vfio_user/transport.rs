@@ -7,6 +7,7 @@
 //! many as there are, and a long burst is left alone now and then until there are many.
 
 mod burst;
+mod deadline;
 mod patience;
 mod scm;
 mod sender;
@@ -14,16 +15,19 @@ mod sender;
 use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Instant;
 
+use nix::poll::PollFlags;
 use thiserror::Error;
 use zerocopy::FromBytes;
 
+pub use self::deadline::MESSAGE_DEADLINE;
 use self::patience::Patience;
 use self::scm::{Control, Received};
-pub use self::sender::Sender;
+pub use self::sender::{Sender, MAX_QUEUED};
+use super::descriptor::Descriptor;
 use super::wire::{Header, HEADER_SIZE, MAX_MESSAGE_FDS, MAX_MESSAGE_SIZE};
 
 /// The receive buffer to start with, in bytes: a few hundred posted writes.
@@ -38,9 +42,18 @@ pub enum TransportError {
     /// The client went away in the middle of a message.
     #[error("the connection ended {0} bytes into a message")]
     Truncated(usize),
+    /// The client sent part of a message, and not the rest.
+    #[error(
+        "the rest of a message did not come within {after} s, {0} bytes did",
+        after = MESSAGE_DEADLINE.as_secs()
+    )]
+    Late(usize),
     /// The size in the header cannot be.
     #[error("a message of {} bytes, {HEADER_SIZE} to {MAX_MESSAGE_SIZE} make sense", .0.message_size)]
     Size(Header),
+    /// The client has answered what it cannot have read, or was asked more than it reads.
+    #[error("the client leaves {MAX_QUEUED} bytes of requests unread")]
+    Overrun,
     /// Descriptors arrived that no message could be meant to carry.
     #[error("{0} file descriptors arrived, at most {MAX_MESSAGE_FDS} are taken with a message")]
     TooManyFds(usize),
@@ -57,7 +70,7 @@ pub struct Message<'a> {
     /// What follows the header.
     pub payload: &'a [u8],
     /// The descriptors that came with it.
-    pub fds: Vec<OwnedFd>,
+    pub fds: Vec<Descriptor>,
 }
 
 /// One end of a connection.
@@ -71,7 +84,7 @@ pub struct Transport {
     /// How many bytes were received in all: the stream position of `buffer[end]`.
     received: u64,
     /// Descriptors not taken yet, with the stream position after the bytes they came with.
-    fds: VecDeque<(u64, OwnedFd)>,
+    fds: VecDeque<(u64, Descriptor)>,
     control: Box<Control>,
     patience: Patience,
 }
@@ -98,6 +111,7 @@ impl Transport {
     /// # Errors
     /// No further message can be had.
     pub fn receive(&mut self) -> Result<Option<Message<'_>>, TransportError> {
+        let mut deadline = None;
         let (header, size) = loop {
             let buffered = &self.buffer[self.start..self.end];
             let missing = match Header::read_from_prefix(buffered) {
@@ -114,7 +128,16 @@ impl Transport {
                 Err(_) => HEADER_SIZE,
             };
             self.make_room(missing);
+            if self.start != self.end {
+                let deadline = *deadline.get_or_insert_with(|| Instant::now() + MESSAGE_DEADLINE);
+                if !deadline::ready(&self.stream, PollFlags::POLLIN, deadline)? {
+                    return Err(TransportError::Late(self.end - self.start));
+                }
+            }
             if self.fill()? == 0 {
+                if self.sender.overrun() {
+                    return Err(TransportError::Overrun);
+                }
                 return match self.end - self.start {
                     0 => Ok(None),
                     some => Err(TransportError::Truncated(some)),
@@ -164,15 +187,13 @@ impl Transport {
     /// Receives what there is, after waiting until there is something. 0 is the end.
     fn fill(&mut self) -> Result<usize, TransportError> {
         self.patience.wait(&self.stream);
-        // Each descriptor is owned before anything is judged: it must be closed whatever comes.
+        // Each is owned before anything else is judged: it must be closed whatever comes.
         let mut came = Vec::new();
         let Received { bytes, fds_lost } = scm::receive(
             &self.stream,
             &mut self.buffer[self.end..],
             &mut self.control,
-            |fd| {
-                came.push(fd);
-            },
+            |fd| came.push(Descriptor::from(fd)),
         )?;
         let position = self.received + bytes as u64;
         self.fds.extend(came.into_iter().map(|fd| (position, fd)));
@@ -193,7 +214,7 @@ impl Transport {
     /// The kernel never returns bytes that were sent after descriptors together with these, so
     /// descriptors belong to the last bytes of what came with them. As a message and its descriptors
     /// are sent in one piece, they are the message's that holds the last of these bytes.
-    fn take_fds(&mut self, end: u64) -> Vec<OwnedFd> {
+    fn take_fds(&mut self, end: u64) -> Vec<Descriptor> {
         let mut taken = Vec::new();
         while self
             .fds

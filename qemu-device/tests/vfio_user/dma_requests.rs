@@ -248,3 +248,30 @@ fn an_answer_to_nothing_ends_the_connection() {
     );
     assert_eq!(memory.post(0, &[0]), Err(RequestError::NoClient));
 }
+
+#[test]
+fn a_client_that_answers_and_never_reads_is_hung_up_on() {
+    let (mut peer, server) = connected();
+    let mut asked = Header {
+        message_id: 0,
+        command: command::DMA_WRITE,
+        message_size: HEADER_SIZE as u32,
+        flags: flags::TYPE_REPLY,
+        error: 0,
+    };
+    let bytes = (HEADER_SIZE + size_of::<DmaAccess>() + 8) as u64;
+    let mut posted = 0;
+    // Ids are no secret.
+    while server.memory.post(0x10, &[0; 8]).is_ok() {
+        posted += bytes;
+        // What the socket holds is not much.
+        assert!(posted < 4 << 20, "all of it is kept");
+        let _ = peer.try_send_raw(asked.as_bytes(), &[]);
+        asked.message_id = asked.message_id.wrapping_add(1);
+    }
+    server.wait_for_end();
+    assert_eq!(
+        server.end_reason(),
+        "the client leaves 65536 bytes of requests unread"
+    );
+}

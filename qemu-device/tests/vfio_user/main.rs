@@ -4,6 +4,7 @@
 
 mod client;
 mod connection;
+mod descriptors;
 mod device_info;
 mod device_reset;
 mod dma_map;
@@ -17,5 +18,6 @@ mod region_info;
 mod region_io_fds;
 mod region_write_multi;
 mod set_irqs;
+mod slow_clients;
 mod unsupported;
 mod version;

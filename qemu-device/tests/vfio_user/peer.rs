@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::memfd::{memfd_create, MFdFlags};
@@ -136,6 +136,17 @@ impl Server {
     /// How the connection ended.
     pub fn end(self) -> Result<(), ServeError> {
         self.thread.join().expect("the server does not panic")
+    }
+
+    /// Waits until the connection has ended, and not for ever.
+    #[track_caller]
+    pub fn wait_for_end(&self) {
+        let begin = Instant::now();
+        while !self.thread.is_finished() {
+            let waited = begin.elapsed();
+            assert!(waited < Duration::from_secs(120), "the server serves on");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// How the connection ended, as the log has it: the whole chain of reasons.

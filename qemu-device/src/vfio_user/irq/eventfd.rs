@@ -21,7 +21,7 @@ use thiserror::Error;
 pub struct NotAnEventFd;
 
 /// Whether `fd` is an eventfd. Asks the kernel alone, no file system.
-fn is_eventfd(fd: &OwnedFd) -> bool {
+pub(in crate::vfio_user) fn is_eventfd(fd: &OwnedFd) -> bool {
     let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
     std::fs::read_link(link).is_ok_and(|to| to.as_os_str() == "anon_inode:[eventfd]")
 }

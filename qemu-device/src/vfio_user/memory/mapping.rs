@@ -5,6 +5,7 @@
 //! access is a volatile load or store of a width the CPU does in one piece, or a copy by the C library
 //! between two such mappings.
 
+use std::mem::MaybeUninit;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
@@ -13,7 +14,7 @@ use std::sync::atomic::{fence, Ordering};
 use nix::errno::Errno;
 use nix::fcntl::{fcntl, FcntlArg, SealFlag};
 use nix::sys::mman::{mmap, munmap, MapFlags, ProtFlags};
-use nix::sys::stat::{fstat, SFlag};
+use nix::sys::stat::fstat;
 use nix::sys::statfs::{fstatfs, HUGETLBFS_MAGIC};
 use thiserror::Error;
 
@@ -55,6 +56,42 @@ impl MapFileError {
     }
 }
 
+/// Whether `file` is memory that stays. Only then its size is valid, and only then is it asked about: elsewhere a file
+/// system would have to answer, which can be the client's (FUSE).
+pub(in crate::vfio_user) fn check_file(file: &OwnedFd) -> Result<(), MapFileError> {
+    // What cannot be sealed (EINVAL) is not sealed.
+    let seals = fcntl(file, FcntlArg::F_GET_SEALS).unwrap_or(0);
+    if seals & SealFlag::F_SEAL_SHRINK.bits() == 0 {
+        return Err(match is_regular(file) {
+            true => MapFileError::NotSealed,
+            false => MapFileError::NotRegular,
+        });
+    }
+    if fstatfs(file)?.filesystem_type() == HUGETLBFS_MAGIC {
+        return Err(MapFileError::HugePages);
+    }
+    Ok(())
+}
+
+/// Whether the kernel, which knows without asking its file system, takes `file` for a regular one.
+fn is_regular(file: &OwnedFd) -> bool {
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+    let mut stat = MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: reads an empty string, and stores one struct statx.
+    let result = unsafe {
+        libc::statx(
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            libc::STATX_TYPE,
+            stat.as_mut_ptr(),
+        )
+    };
+    // SAFETY: a struct of integers, zero where the kernel has stored nothing.
+    let mode = u32::from(unsafe { stat.assume_init() }.stx_mode);
+    result == 0 && mode & libc::S_IFMT == libc::S_IFREG
+}
+
 /// The widest access, in bytes.
 const WORD: usize = size_of::<u64>();
 
@@ -71,7 +108,7 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps `size` bytes of `file` from `offset`; the descriptor is not needed for that afterwards.
+    /// Maps `size` bytes of `file`, which has been [checked](check_file), from `offset`; the descriptor is not needed for that afterwards.
     pub fn new(
         file: &OwnedFd,
         offset: u64,
@@ -79,18 +116,7 @@ impl Mapping {
         readable: bool,
         writable: bool,
     ) -> Result<Self, MapFileError> {
-        let stat = fstat(file)?;
-        if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
-            return Err(MapFileError::NotRegular);
-        }
-        // What cannot be sealed (EINVAL) is not sealed. The size is valid only once the seal is seen.
-        let seals = fcntl(file, FcntlArg::F_GET_SEALS).unwrap_or(0);
-        if seals & SealFlag::F_SEAL_SHRINK.bits() == 0 {
-            return Err(MapFileError::NotSealed);
-        }
-        if fstatfs(file)?.filesystem_type() == HUGETLBFS_MAGIC {
-            return Err(MapFileError::HugePages);
-        }
+        check_file(file)?;
         let end = offset.checked_add(size).ok_or(Errno::EOVERFLOW)?;
         let file_size = u64::try_from(fstat(file)?.st_size).unwrap_or(0);
         if end > file_size {
@@ -115,10 +141,6 @@ impl Mapping {
                 i64::try_from(offset).map_err(|_| Errno::EOVERFLOW)?,
             )?
         };
-        log::debug!(
-            "mapped fd {} at offset {offset:#x}, {size:#x} bytes",
-            file.as_raw_fd()
-        );
         Ok(Self {
             base: base.cast(),
             len,

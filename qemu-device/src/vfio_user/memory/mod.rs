@@ -22,6 +22,7 @@ use vfio_bindings::bindings::vfio::{VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WR
 use super::transport::Sender;
 use super::wire;
 pub use copy::{Copier, CopyError, Side};
+pub(super) use mapping::check_file;
 pub use mapping::MapFileError;
 use mapping::Mapping;
 use requests::Requests;

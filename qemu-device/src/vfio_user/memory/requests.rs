@@ -16,7 +16,7 @@ use std::time::Duration;
 use thiserror::Error;
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::vfio_user::transport::Sender;
+use crate::vfio_user::transport::{Sender, MAX_QUEUED};
 use crate::vfio_user::wire::{command, flags, DmaAccess, Header, HEADER_SIZE};
 
 /// The most bytes of one access: what a CPU loads or stores at once.
@@ -24,6 +24,10 @@ pub const MAX_REQUEST: usize = 8;
 
 /// The most requests under way. What the client has not done yet it keeps in its memory.
 pub const MAX_REQUESTS: usize = 64;
+
+// A client that answers what it has read has never more to read than these.
+const _: () =
+    assert!(MAX_REQUESTS * (HEADER_SIZE + size_of::<DmaAccess>() + MAX_REQUEST) <= MAX_QUEUED);
 
 /// How long a client may take over one request.
 const PATIENCE: Duration = Duration::from_secs(1);
