@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::{Attachment, Machine, Plugged, RcPort};
 use crate::control::Event;
 use crate::rc_face::RcFace;
-use crate::vfio_user::memory::{MAX_DMA_MAPS, MAX_MAPPINGS};
+use crate::vfio_user::memory::{MAX_DMA_MAPS, MAX_MAPPED, MAX_MAPPINGS};
 use crate::vfio_user::server;
 
 /// The most links whose connection may stand, those that are gone included. QEMU closes its own when the
@@ -24,6 +24,8 @@ const MAX_CONNECTIONS: usize = 8;
 
 // The EP has one more.
 const _: () = assert!((MAX_CONNECTIONS + 1) * MAX_DMA_MAPS <= MAX_MAPPINGS);
+// An x86-64 process has 128 TiB.
+const _: () = assert!((MAX_CONNECTIONS as u64 + 1) * MAX_MAPPED <= 64 << 40);
 
 /// Until accept(2) is tried again after it failed, as when there are too many descriptors.
 const RECOVERY: Duration = Duration::from_millis(100);

@@ -129,13 +129,17 @@ pub struct Version {
     pub minor: u16,
 }
 
+/// A flag of [`DmaMap`], after those of VFIO: the descriptor that comes along may be mapped. Of libvfio-user since 2026, and
+/// not in QEMU's specification yet.
+pub const DMA_MAP_FLAG_MMAP: u32 = 1 << 2;
+
 /// *VFIO_USER_DMA_MAP*: request. The reply has no payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct DmaMap {
     /// Size of this structure.
     pub argsz: u32,
-    /// `VFIO_DMA_MAP_FLAG_READ` and `_WRITE`.
+    /// `VFIO_DMA_MAP_FLAG_READ` and `_WRITE`, and [`DMA_MAP_FLAG_MMAP`].
     pub flags: u32,
     /// Where the region starts in the file that came along.
     pub offset: u64,

@@ -3,8 +3,8 @@
 
 use std::os::fd::{AsRawFd, RawFd};
 
-use qemu_device::vfio_user::memory::{MemoryError, MAX_DMA_MAPS};
-use qemu_device::vfio_user::wire::{command, DmaMap};
+use qemu_device::vfio_user::memory::{MemoryError, MAX_DMA_MAPS, MAX_MAPPED};
+use qemu_device::vfio_user::wire::{command, DmaMap, DMA_MAP_FLAG_MMAP};
 use qemu_device::vfio_user::Errno;
 
 use crate::peer::{eventfd, sealed_memfd, unsealed_memfd, Peer};
@@ -120,7 +120,7 @@ fn nonsense_is_refused() {
     );
     refused(
         DmaMap {
-            flags: 4,
+            flags: 8,
             ..at(0, 0x1000)
         },
         &[fd],
@@ -202,4 +202,39 @@ fn maps_are_bounded() {
     }
     let next = at(MAX_DMA_MAPS as u64 * 0x2000, 0x1000);
     assert_eq!(peer.refused(command::DMA_MAP, &next, &[]), Errno::ENOSPC);
+}
+
+#[test]
+fn that_a_descriptor_may_be_mapped_may_be_said() {
+    let (mut peer, server) = Peer::agreed();
+    let ram = sealed_memfd(0x1000);
+    let said = |address| DmaMap {
+        flags: 3 | DMA_MAP_FLAG_MMAP,
+        ..at(address, 0x1000)
+    };
+    peer.request_with(command::DMA_MAP, &said(0), &[ram.as_raw_fd()]);
+    server.memory.write(0, &[1]).unwrap();
+    assert_eq!(server.memory.shares().len(), 1, "like any other");
+    peer.request(command::DMA_MAP, &said(0x1000));
+    server.memory.write(0x1000, &[1]).unwrap_err();
+}
+
+#[test]
+fn address_space_is_bounded() {
+    let (mut peer, _server) = Peer::agreed();
+    let part = MAX_MAPPED / 4;
+    let sparse = sealed_memfd(2 * MAX_MAPPED);
+    let fd = [sparse.as_raw_fd()];
+    for n in 0..4 {
+        peer.request_with(command::DMA_MAP, &at(n * part, part), &fd);
+    }
+    // 86 times that is all there is.
+    let more = at(4 * part, 3 << 39);
+    assert_eq!(peer.refused(command::DMA_MAP, &more, &fd), Errno::ENOSPC);
+    let page = at(4 * part, 0x1000);
+    assert_eq!(peer.refused(command::DMA_MAP, &page, &fd), Errno::ENOSPC);
+    // What is not mapped here takes none.
+    peer.request(command::DMA_MAP, &more);
+    peer.request(command::DMA_UNMAP, &crate::dma_unmap::at(0, part));
+    peer.request_with(command::DMA_MAP, &at(0, part), &fd);
 }

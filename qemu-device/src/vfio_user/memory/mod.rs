@@ -39,17 +39,27 @@ pub const MAX_DMA_MAPS: usize = 4096;
 /// The most mappings that all connections together may come to.
 pub const MAX_MAPPINGS: usize = 49_152;
 
+/// The most bytes of one client's files that may be mapped at a time, whatever QEMU's guests have: address space is bounded,
+/// and a file that is empty costs its owner nothing.
+pub const MAX_MAPPED: u64 = 1 << 40;
+
 /// The granule of maps in bytes (*pgsizes*).
 pub const PAGE_SIZE: u64 = 4096;
 
 /// The longest copy that keeps a map from going, in bytes: some 100 us.
 const COPY_CHUNK: usize = 1 << 20;
 
+/// Flags of a map that mean something here. [`DMA_MAP_FLAG_MMAP`](wire::DMA_MAP_FLAG_MMAP) says what holds for every
+/// descriptor that is sent: it may be mapped.
+const KNOWN_FLAGS: u32 = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE | wire::DMA_MAP_FLAG_MMAP;
+
 /// Why a map was refused.
 #[derive(Debug, Error)]
 pub enum MapError {
-    /// Bits beside readable and writeable.
-    #[error("unknown flags {0:#x}")]
+    /// Bits beside those of [`wire::DmaMap::flags`].
+    #[error(
+        "flags {0:#x} are of a newer protocol than this device's, which knows {KNOWN_FLAGS:#x}"
+    )]
     Flags(u32),
     /// Address, size and offset are multiples of [`PAGE_SIZE`], and the size is not zero.
     #[error("not made of whole pages of {PAGE_SIZE} bytes")]
@@ -63,6 +73,12 @@ pub enum MapError {
     /// [`MAX_DMA_MAPS`] are there already.
     #[error("there are {MAX_DMA_MAPS} maps already")]
     TooMany,
+    /// There would be more than [`MAX_MAPPED`] bytes of address space in use.
+    #[error("{mapped:#x} bytes are mapped already, and {MAX_MAPPED:#x} are the most for a client")]
+    TooMuch {
+        /// How many are.
+        mapped: u64,
+    },
     /// The file that came along cannot be mapped.
     #[error(transparent)]
     File(#[from] MapFileError),
@@ -74,7 +90,7 @@ impl MapError {
         match self {
             Self::Flags(_) | Self::Pages | Self::Wraps => Errno::EINVAL,
             Self::Overlap(_) => Errno::EEXIST,
-            Self::TooMany => Errno::ENOSPC,
+            Self::TooMany | Self::TooMuch { .. } => Errno::ENOSPC,
             Self::File(error) => error.errno(),
         }
     }
@@ -167,7 +183,7 @@ impl DmaTable {
             size,
             ..
         } = request;
-        if flags & !(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE) != 0 {
+        if flags & !KNOWN_FLAGS != 0 {
             return Err(MapError::Flags(flags));
         }
         if size == 0 || [address, size, offset].iter().any(|n| n % PAGE_SIZE != 0) {
@@ -187,6 +203,10 @@ impl DmaTable {
         }
         let (mapping, share) = match file {
             Some(file) if readable || writable => {
+                let mapped = mapped(&maps);
+                if size > MAX_MAPPED - mapped {
+                    return Err(MapError::TooMuch { mapped });
+                }
                 let mapping = Mapping::new(&file, offset, size, readable, writable)?;
                 let others = maps.iter().filter_map(|map| map.share.as_ref());
                 let share = (readable && writable)
@@ -357,6 +377,12 @@ impl fmt::Debug for DmaTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DmaTable({} maps)", self.read_maps().len())
     }
+}
+
+/// How many bytes of address space `maps` take: never more than [`MAX_MAPPED`].
+fn mapped(maps: &[Map]) -> u64 {
+    let mapped = maps.iter().filter(|map| map.mapping.is_some());
+    mapped.map(|map| map.size).sum()
 }
 
 /// The map that holds `address`, and where in it.
