@@ -14,10 +14,10 @@ CLIENT=/sys/kernel/debug/ntb_ep_dma/$FUNCTION
 STATE=0 ADDR_LO=1 ADDR_HI=2 SIZE=3 SEQ=4 XFER_LEN=5
 XFER_DONE=2
 
-# Where the words are that the EP says, and after them those that the RC does.
+# Where the words are that the RC says, and after them those that the EP does: each its own scratchpads.
 both modprobe ntb_ep_dma
-ep_says=$(($(peek 0 0x28)))
-rc_says=$((ep_says + 4 * $(peek 0 0x2c)))
+rc_says=$(($(peek 0 0x28)))
+ep_says=$((rc_says + 4 * $(peek 0 0x2c)))
 
 # tells BASE WORD VALUE…: that side says this.
 tells() {

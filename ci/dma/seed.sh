@@ -81,7 +81,7 @@ for channel in 0 1 2 3; do
     bytes=$((bytes + $("$PAIR" inspect "edma.read.channels.$channel.bytes" --json)))
 done
 same 'bytes that the read channels moved' 4096 "$bytes"
-same "what the EP says of the RC" 'peer_state: xfer_done
+same "what the EP says of the RC" 'peer_state: xfer-done
 peer_dma: '"$(sed -n 's/^local_buf_dma: //p' result)" \
     "$(ep 'grep -E "^peer_(state|dma)" /sys/kernel/debug/ntb_ep_dma/*/result')"
 

@@ -4,9 +4,9 @@
 //! such as the endpoint's channels that the RC was given: first consumer of these, and a smoke test.
 //!
 //! The same module runs on both sides. Each lends the other a buffer; on the side that has an engine
-//! `ntb_ep_dma/<bridge>/run` in debugfs, written `1`, fills the other's buffer, and the other says
-//! whether what arrived is right. One side runs at a time. Beside `run`:
-//! - `ready`: 1 if the link is up and the other side lends a buffer;
+//! `ntb_ep_dma/<bridge>/run` in debugfs, written any number but 0, fills the other's buffer, and the
+//! other says whether what arrived is right. One side runs at a time. Beside `run`:
+//! - `ready`: 1 if the link is up and the other side lends a buffer; written, waits for that;
 //! - `result`: of the last run, then what this side lends and what the other side says.
 //!
 //! * [`side`]: a side at work.
@@ -76,10 +76,14 @@ fn result(side: &Arc<Side>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     side.show(f)
 }
 
+fn wait_ready(side: &Arc<Side>, _reader: &mut UserSliceReader) -> Result {
+    side.wait_ready()
+}
+
 fn run(side: &Arc<Side>, reader: &mut UserSliceReader) -> Result {
     let mut text = [0; command::MAX];
     let mut command = Command::read(reader, &mut text)?;
-    if command.number::<u32>()? != 1 {
+    if command.number::<u64>()? == 0 {
         return Err(EINVAL);
     }
     command.end()?;
@@ -95,7 +99,7 @@ impl ntb_client::Client for Client {
                 None => return Err(ENODEV),
             };
             Ok(try_pin_init!(Client {
-                _ready <- dir.read_callback_file(c"ready", side.clone(), &ready),
+                _ready <- dir.read_write_callback_file(c"ready", side.clone(), &ready, &wait_ready),
                 _run <- dir.write_callback_file(c"run", side.clone(), &run),
                 _result <- dir.read_callback_file(c"result", side.clone(), &result),
                 _dir: dir,

@@ -152,6 +152,12 @@ impl Side {
         self.bridge.link_is_up() && Words::read(&self.bridge).buffer(LENGTH).is_some()
     }
 
+    /// Waits until a run can begin. Fails with `ETIMEDOUT` if the other side does not come, with
+    /// `ENODEV` if the bridge goes, with `EINTR` if a signal came.
+    pub(crate) fn wait_ready(&self) -> Result {
+        self.wait(|_| self.is_ready().then_some(Ok(())))
+    }
+
     /// Fills the other side's buffer and waits for its verdict.
     ///
     /// Fails with `ENOTCONN` if the link is down or the other side is not ready, or goes; with `ENODEV`
@@ -255,26 +261,38 @@ impl Side {
 
     /// Waits for the other side's verdict on transfer `seq`.
     fn verdict(&self, seq: u32) -> Result<State> {
-        let start = Instant::<Monotonic>::now();
-        let mut known = self.known.lock();
-        loop {
-            let words = Words::read(&self.bridge);
-            if let Some(verdict) = words.verdict(seq) {
-                return Ok(verdict);
+        self.wait(|words| match words.verdict(seq) {
+            Some(verdict) => Some(Ok(verdict)),
+            None if words.buffer(LENGTH).is_none() || !self.bridge.link_is_up() => {
+                Some(Err(ENOTCONN))
             }
-            if known.stopped {
-                return Err(ENODEV);
-            }
-            if words.buffer(LENGTH).is_none() || !self.bridge.link_is_up() {
-                return Err(ENOTCONN);
-            }
-            if start.elapsed() >= TIMEOUT {
+            None => None,
+        })
+        .inspect_err(|error| {
+            if *error == ETIMEDOUT {
                 dev_err!(
                     self.device(),
                     "the other side did not judge transfer {} within {} ms\n",
                     seq,
                     TIMEOUT_MS
                 );
+            }
+        })
+    }
+
+    /// Waits until `what` finds in the other side's words what it looks for. Fails with `ETIMEDOUT` if
+    /// that takes too long, with `ENODEV` if the bridge goes, with `EINTR` if a signal came.
+    fn wait<T>(&self, mut what: impl FnMut(&Words) -> Option<Result<T>>) -> Result<T> {
+        let start = Instant::<Monotonic>::now();
+        let mut known = self.known.lock();
+        loop {
+            if let Some(found) = what(&Words::read(&self.bridge)) {
+                return found;
+            }
+            if known.stopped {
+                return Err(ENODEV);
+            }
+            if start.elapsed() >= TIMEOUT {
                 return Err(ETIMEDOUT);
             }
             let _ = self

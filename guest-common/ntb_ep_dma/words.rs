@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the sides tell each other: a side writes the scratchpads that the other calls its own.
+//! What the sides tell each other: a side writes its own scratchpads, and reads the other's.
 //!
 //! All that is read here was written by the other side, and can be anything at any time: it is read
 //! once, and checked before use.
@@ -30,7 +30,7 @@ pub(crate) struct Words {
 impl Words {
     /// Reads what the other side says.
     pub(crate) fn read(bridge: &Bridge) -> Self {
-        let word = |index| bridge.spad_read(index);
+        let word = |index| bridge.peer_spad_read(index);
         // The state is written last and so read first.
         let state = word(spad::STATE);
         Self {
@@ -64,20 +64,20 @@ impl Words {
 /// Tells the other side where the buffer is that it is lent; size 0 takes it back. Not yet the state.
 pub(crate) fn lend(bridge: &Bridge, address: u64, size: u32) -> Result {
     // CAST: The halves of 64 bits.
-    bridge.peer_spad_write(spad::ADDR_LO, address as u32)?;
-    bridge.peer_spad_write(spad::ADDR_HI, (address >> 32) as u32)?;
-    bridge.peer_spad_write(spad::SIZE, size)
+    bridge.spad_write(spad::ADDR_LO, address as u32)?;
+    bridge.spad_write(spad::ADDR_HI, (address >> 32) as u32)?;
+    bridge.spad_write(spad::SIZE, size)
 }
 
 /// Tells the other side our state, which is about so many bytes of transfer `seq`, and rings.
 pub(crate) fn tell(bridge: &Bridge, state: State, seq: u32, length: u32, doorbell: u64) -> Result {
-    bridge.peer_spad_write(spad::SEQ, seq)?;
-    bridge.peer_spad_write(spad::XFER_LEN, length)?;
-    bridge.peer_spad_write(spad::STATE, state as u32)?;
+    bridge.spad_write(spad::SEQ, seq)?;
+    bridge.spad_write(spad::XFER_LEN, length)?;
+    bridge.spad_write(spad::STATE, state as u32)?;
     bridge.peer_db_set(doorbell)
 }
 
 /// The last transfer that we counted, as the other side was told.
 pub(crate) fn told_seq(bridge: &Bridge) -> u32 {
-    bridge.peer_spad_read(spad::SEQ)
+    bridge.spad_read(spad::SEQ)
 }

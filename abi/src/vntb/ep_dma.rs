@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! How the two sides of the test client `ntb_ep_dma` talk: scratchpads, and a doorbell after each
-//! change of state. The RC transfers [`LENGTH`] bytes into the EP's buffer; the EP compares.
+//! change of state. One side transfers [`LENGTH`] bytes into the other's buffer; the other compares.
+//!
+//! A side writes its *own* scratchpads (`ntb_spad_write`) and reads the other's by
+//! `ntb_peer_spad_read`, as the published client does.
 
 /// Scratchpads, by index.
 pub mod spad {
@@ -43,7 +46,7 @@ pub enum State {
     Init = 0,
     /// Address and size are published.
     Ready = 1,
-    /// The RC's transfer is over: the EP may look.
+    /// Its transfer into the other's buffer is over: the other may look.
     XferDone = 2,
     /// What arrived is right.
     Pass = 3,
@@ -69,7 +72,7 @@ impl State {
         match self {
             Self::Init => "init",
             Self::Ready => "ready",
-            Self::XferDone => "xfer_done",
+            Self::XferDone => "xfer-done",
             Self::Pass => "pass",
             Self::Fail => "fail",
         }
