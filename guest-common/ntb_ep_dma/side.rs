@@ -26,8 +26,13 @@ use crate::{
 
 /// How long a side waits for the other, and for its own engine.
 const TIMEOUT: Delta = Delta::from_millis(TIMEOUT_MS as i64);
-/// How long a side that takes its buffer back leaves it to the other, which may just have begun.
+/// How long a side that takes its buffer back leaves it to another that does not say whether it is
+/// amid a transfer, as the published client does not.
 const GRACE: Delta = Delta::from_millis(100);
+/// How long it waits for one that says so: longer than any transfer may take over there.
+const PATIENCE: Delta = Delta::from_millis(2 * TIMEOUT_MS as i64);
+/// How often it looks meanwhile.
+const GLANCE: Delta = Delta::from_millis(10);
 /// How often a side that waits looks around, if nothing wakes it.
 const PAUSE: Msecs = 100;
 
@@ -112,6 +117,11 @@ impl Side {
     /// The other side hears of us.
     pub(crate) fn start(&self) -> Result {
         let bridge = &self.bridge;
+        // It may remember us from before.
+        let mut seq = self.seq.lock();
+        *seq = words::told_seq(bridge);
+        // What is there may be another kernel's word, and with the link it would be ours.
+        words::withdraw(bridge, *seq)?;
         bridge.db_clear_mask(self.doorbell)?;
         bridge.link_enable()?;
         // What the other side did before we came is not ours to judge.
@@ -119,9 +129,6 @@ impl Side {
         if before.state() == Some(State::XferDone) {
             self.known.lock().judged = Some(before.seq);
         }
-        // It may remember us from before.
-        let mut seq = self.seq.lock();
-        *seq = words::told_seq(bridge);
         words::lend(bridge, self.lent.dma_address(), LENGTH)?;
         words::tell(bridge, State::Ready, *seq, 0, self.doorbell)
     }
@@ -133,12 +140,29 @@ impl Side {
         {
             let seq = self.seq.lock();
             // The bridge may be gone already, or the other side.
-            let _ = words::tell(&self.bridge, State::Init, *seq, 0, self.doorbell);
-            let _ = words::lend(&self.bridge, 0, 0);
+            let _ = words::withdraw(&self.bridge, *seq);
+            let _ = self.bridge.peer_db_set(self.doorbell);
             fsleep(GRACE);
+            self.wait_for_the_other();
             let _ = self.bridge.link_disable();
         }
         work::disable_sync::<_, 0>(self);
+    }
+
+    /// Waits until the other side does not write to our buffer any more, which was taken back.
+    fn wait_for_the_other(&self) {
+        let start = Instant::<Monotonic>::now();
+        // Events have ended, so nothing would wake us.
+        while self.bridge.link_is_up() && Words::read(&self.bridge).is_transferring() {
+            if start.elapsed() >= PATIENCE {
+                dev_warn!(
+                    self.device(),
+                    "the other side says to be amid a transfer for ever: not waited for any longer\n"
+                );
+                return;
+            }
+            fsleep(GLANCE);
+        }
     }
 
     /// The other side may have said something. Atomic.
@@ -183,7 +207,12 @@ impl Side {
             );
             ENOTCONN
         })?;
-        self.send(target)?;
+        // The other side may have taken its buffer back meanwhile, and now waits for us if it does;
+        // `send` looks.
+        words::begin(&self.bridge, *seq, LENGTH)?;
+        self.send(target).inspect_err(|_| {
+            let _ = words::say(&self.bridge, State::Ready, *seq, 0);
+        })?;
         *length = LENGTH;
 
         *seq = seq.wrapping_add(1);
@@ -200,7 +229,8 @@ impl Side {
         }
     }
 
-    /// Moves test data to `target` on the other side.
+    /// Moves test data to `target` on the other side. The other side knows that we begin; when this
+    /// returns nothing is on its way any more.
     fn send(&self, target: u64) -> Result {
         let device = self.bridge.dma_device();
         let suits = |candidate: &Candidate<'_>| {
@@ -226,7 +256,6 @@ impl Side {
         let transfer = channel
             .prepare(&mut list, Direction::MemToDev)?
             .submit(None)?;
-        // All that took its time.
         if Words::read(&self.bridge).buffer(LENGTH) != Some(target) {
             return Err(ENOTCONN);
         }

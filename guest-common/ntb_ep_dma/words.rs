@@ -5,11 +5,14 @@
 //! All that is read here was written by the other side, and can be anything at any time: it is read
 //! once, and checked before use.
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::barrier::{mb, Full},
+};
 
 use crate::{
     ntb_client::Bridge,
-    vntb::ep_dma::{spad, State},
+    vntb::ep_dma::{self, spad, State},
 };
 
 /// What the other side says, unchecked.
@@ -54,6 +57,12 @@ impl Words {
         (lends && self.address != 0 && length <= self.size && end.is_some()).then_some(self.address)
     }
 
+    /// Whether the other side is amid a transfer to us, as far as it says.
+    pub(crate) fn is_transferring(&self) -> bool {
+        self.state()
+            .is_some_and(|state| ep_dma::is_transferring(state, self.length))
+    }
+
     /// The verdict on transfer `seq`, if it is there.
     pub(crate) fn verdict(&self, seq: u32) -> Option<State> {
         self.state()
@@ -61,7 +70,7 @@ impl Words {
     }
 }
 
-/// Tells the other side where the buffer is that it is lent; size 0 takes it back. Not yet the state.
+/// Tells the other side where the buffer is that it is lent. Not yet the state.
 pub(crate) fn lend(bridge: &Bridge, address: u64, size: u32) -> Result {
     // CAST: The halves of 64 bits.
     bridge.spad_write(spad::ADDR_LO, address as u32)?;
@@ -69,11 +78,33 @@ pub(crate) fn lend(bridge: &Bridge, address: u64, size: u32) -> Result {
     bridge.spad_write(spad::SIZE, size)
 }
 
-/// Tells the other side our state, which is about so many bytes of transfer `seq`, and rings.
-pub(crate) fn tell(bridge: &Bridge, state: State, seq: u32, length: u32, doorbell: u64) -> Result {
+/// Takes the buffer back; `seq` is the last transfer that we counted. What is read from then on was
+/// said by a side that may know of it.
+pub(crate) fn withdraw(bridge: &Bridge, seq: u32) -> Result {
+    say(bridge, State::Init, seq, 0)?;
+    lend(bridge, 0, 0)?;
+    mb(Full);
+    Ok(())
+}
+
+/// Says that we are amid a transfer to the other side, after the `seq` that we counted. What is read
+/// from then on was said by a side that may know of it.
+pub(crate) fn begin(bridge: &Bridge, seq: u32, length: u32) -> Result {
+    say(bridge, State::Ready, seq, length)?;
+    mb(Full);
+    Ok(())
+}
+
+/// Says our state, which is about so many bytes of transfer `seq`.
+pub(crate) fn say(bridge: &Bridge, state: State, seq: u32, length: u32) -> Result {
     bridge.spad_write(spad::SEQ, seq)?;
     bridge.spad_write(spad::XFER_LEN, length)?;
-    bridge.spad_write(spad::STATE, state as u32)?;
+    bridge.spad_write(spad::STATE, state as u32)
+}
+
+/// As [`say`], and rings.
+pub(crate) fn tell(bridge: &Bridge, state: State, seq: u32, length: u32, doorbell: u64) -> Result {
+    say(bridge, state, seq, length)?;
     bridge.peer_db_set(doorbell)
 }
 

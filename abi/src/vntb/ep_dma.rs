@@ -38,6 +38,16 @@ pub const fn doorbell(port: u32) -> Option<u64> {
     1u64.checked_shl(port)
 }
 
+/// Whether a side that says so is amid a transfer into the other's buffer.
+///
+/// Our own addition, within the published words: a side that is [`State::Ready`] and counts bytes has
+/// begun, or is about to look whether it still may. A side that wants its buffer back withdraws it
+/// first, and then waits until the other does not say so any more. The published client never says
+/// so, and nothing of it looks.
+pub const fn is_transferring(state: State, xfer_len: u32) -> bool {
+    matches!(state, State::Ready) && xfer_len != 0
+}
+
 /// Where a side is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
