@@ -159,7 +159,7 @@ impl Attached {
 
     /// A window of registers that the controller's platform device has under this name: its address
     /// and its size.
-    fn memory_resource(&self, name: &CStr) -> Option<(kbindings::phys_addr_t, u64)> {
+    pub(crate) fn memory_resource(&self, name: &CStr) -> Option<(kbindings::phys_addr_t, u64)> {
         // SAFETY: The controller's parent is valid. On this bus it is a platform device, whose
         // resources do not change while it is bound.
         unsafe {

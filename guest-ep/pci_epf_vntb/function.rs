@@ -35,12 +35,17 @@ mod display;
 mod dmaengine;
 #[path = "../../guest-common/kernel/dw_edma.rs"]
 mod dw_edma;
+#[path = "../../guest-common/kernel/dw_iatu.rs"]
+mod dw_iatu;
 #[allow(dead_code, unreachable_pub)] // the crate `abi` serves others as well
 #[path = "../../abi/src/edma.rs"]
 mod edma;
 #[allow(dead_code, unreachable_pub)] // as above
 #[path = "../../abi/src/field.rs"]
 mod field;
+#[allow(dead_code, unreachable_pub)] // as above
+#[path = "../../abi/src/iatu.rs"]
+mod iatu;
 mod inbound;
 mod layout;
 mod notified;
