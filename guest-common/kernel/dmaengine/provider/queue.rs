@@ -15,7 +15,10 @@ use kernel::{
     types::{NotThreadSafe, Opaque},
 };
 
-use super::{failures::Failures, Driver, Engine, Outcome, Raw};
+use super::{
+    failures::{self, Failures},
+    Driver, Engine, Outcome, Raw,
+};
 use crate::bindings;
 
 /// A channel of an engine.
@@ -200,10 +203,11 @@ impl<'a, D: Driver> Queue<'a, D> {
     /// callback runs later.
     pub(crate) fn finish_first(&mut self, outcome: Outcome, residue: u32) {
         let Some(first) = self.first() else { return };
-        if outcome != Outcome::Complete {
-            // SAFETY: The descriptor is in a list of ours, and we have the lock.
-            let cookie = unsafe { (*first.as_ptr()).tx.cookie };
-            self.content().failures.add(cookie, cookie);
+        // SAFETY: The descriptor is in a list of ours, and we have the lock.
+        let cookie = unsafe { (*first.as_ptr()).tx.cookie };
+        match outcome {
+            Outcome::Complete => self.content().failures.ended(cookie),
+            _ => self.content().failures.add(cookie, cookie),
         }
         // SAFETY: As above; nobody has borrowed the transfer.
         unsafe { bindings::rust_helper_vchan_complete(first.as_ptr(), outcome.as_raw(), residue) };
@@ -228,7 +232,7 @@ impl<'a, D: Driver> Queue<'a, D> {
         // SAFETY: The cookies are guarded by the lock that we have.
         let (ended, given) = unsafe { ((*chan).completed_cookie, (*chan).cookie) };
         if ended != given {
-            self.content().failures.add(ended.wrapping_add(1), given);
+            self.content().failures.add(failures::next(ended), given);
         }
         // SAFETY: We have the lock.
         unsafe { bindings::rust_helper_vchan_terminate(self.channel.vc.get()) };
