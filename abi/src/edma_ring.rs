@@ -8,6 +8,14 @@
 
 use super::edma::{control, element};
 
+/// Most data elements of a ring, however much memory there is for more: software goes through all of
+/// them with interrupts off, and the other side says how much memory it is.
+pub const MOST_SLOTS: u32 = 512;
+
+/// Fewest data elements of a [`Cycle`], if its periods have room for it more than once: with one, the
+/// engine's pointer would never move.
+const FEWEST_OF_CYCLE: u32 = 8;
+
 /// Where an element goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
@@ -36,12 +44,17 @@ pub struct Ring {
 
 impl Ring {
     /// An empty ring in `size` bytes of memory at `base`; `None` if fewer than two data elements and
-    /// the link have room. Most slots are 2^24.
+    /// the link have room, or if the words of an element would not be aligned. No more than
+    /// [`MOST_SLOTS`] are used.
     pub const fn new(base: u64, size: u32) -> Option<Self> {
         let slots = match (size / element::SIZE).checked_sub(1) {
+            Some(slots) if slots > MOST_SLOTS => MOST_SLOTS,
             Some(slots) if slots >= 2 => slots,
             _ => return None,
         };
+        if base % 4 != 0 {
+            return None;
+        }
         Some(Self {
             base,
             slots,
@@ -103,18 +116,29 @@ impl Ring {
         if self.room() == 0 {
             return None;
         }
-        let slots = u64::from(self.slots);
-        let slot = (self.head % slots) as u32;
-        // The cycle bit is set in the first lap.
-        let cycle = u32::from(self.head / slots % 2 == 0);
+        let slot = self.slot(self.head);
         self.head += 1;
+        Some(slot)
+    }
+
+    /// The slot behind all that was written: where the engine stops, if nothing there is valid.
+    pub fn end(&self) -> Slot {
+        self.slot(self.head)
+    }
+
+    /// Where the element at a position is.
+    fn slot(&self, position: u64) -> Slot {
+        let slots = u64::from(self.slots);
+        let slot = (position % slots) as u32;
+        // The cycle bit is set in the first lap.
+        let cycle = u32::from(position / slots % 2 == 0);
         // The stock driver's links have the cycle bit that follows (`dw_edma_v0_core_ll_link`).
         let link = control::LLP.mask() | control::TCB.mask() | control::CB.place(1 - cycle);
-        Some(Slot {
+        Slot {
             offset: slot * element::SIZE,
             control: control::CB.place(cycle),
             link: (slot == self.slots - 1).then_some((self.link_offset(), link)),
-        })
+        }
     }
 
     /// The position that the low half of the engine's linked-list pointer stands for; `None` if it
@@ -138,32 +162,54 @@ impl Ring {
         (position <= self.head).then_some(position)
     }
 
+    /// The slots of all that was written and is not done, in their order, as [`Ring::push`] gave them.
+    pub fn out(&self) -> impl Iterator<Item = Slot> {
+        let ring = *self;
+        (self.tail..self.head).map(move |position| ring.slot(position))
+    }
+
     /// Everything before `position`, which [`Ring::locate`] found, is done.
     pub fn advance(&mut self, position: u64) {
         self.tail = position.clamp(self.tail, self.head);
     }
 }
 
-/// A list that never ends: one data element for each period, and a link that leads back and toggles
-/// nothing.
+/// A list that never ends: one data element for each period, all periods several times if they are
+/// few, and a link that leads back and toggles nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cycle {
     base: u64,
     periods: u32,
+    elements: u32,
 }
 
 impl Cycle {
-    /// A list of `periods` elements in `size` bytes at `base`; `None` if there is none, or no room.
+    /// A list of `periods` in `size` bytes at `base`; `None` if there is none, or no room.
     pub const fn new(base: u64, size: u32, periods: u32) -> Option<Self> {
-        if periods == 0 || periods >= size / element::SIZE {
+        let Some(room) = (size / element::SIZE).checked_sub(1) else {
+            return None;
+        };
+        if periods == 0 || periods > room {
             return None;
         }
-        Some(Self { base, periods })
+        let wanted = FEWEST_OF_CYCLE.div_ceil(periods);
+        let most = room / periods;
+        let laps = if wanted < most { wanted } else { most };
+        Some(Self {
+            base,
+            periods,
+            elements: periods * laps,
+        })
     }
 
-    /// Offset of the element of each period.
+    /// Data elements. Element n is of period n modulo the number of periods.
+    pub const fn elements(&self) -> u32 {
+        self.elements
+    }
+
+    /// Offset of each element.
     pub fn offsets(&self) -> impl Iterator<Item = u32> {
-        (0..self.periods).map(|period| period * element::SIZE)
+        (0..self.elements).map(|index| index * element::SIZE)
     }
 
     /// Control word that makes an element valid.
@@ -174,16 +220,21 @@ impl Cycle {
     /// Offset and control word of the link.
     pub const fn link(&self) -> (u32, u32) {
         let word = control::LLP.mask() | control::CB.mask();
-        (self.periods * element::SIZE, word)
+        (self.elements * element::SIZE, word)
     }
 
-    /// The period that the engine works on, by the low half of its linked-list pointer.
+    /// The element that the engine works on, by the low half of its linked-list pointer.
     pub fn locate(&self, pointer: u32) -> Option<u32> {
         let offset = pointer.wrapping_sub(self.base as u32);
         match offset / element::SIZE {
             _ if offset % element::SIZE != 0 => None,
-            link if link == self.periods => Some(0),
-            period => (period < self.periods).then_some(period),
+            link if link == self.elements => Some(0),
+            index => (index < self.elements).then_some(index),
         }
+    }
+
+    /// The period of an element.
+    pub const fn period(&self, index: u32) -> u32 {
+        index % self.periods
     }
 }

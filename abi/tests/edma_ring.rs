@@ -3,7 +3,7 @@
 //! the hardware: follow links, toggle on TCB, stop at the first data element with another cycle bit.
 
 use abi::edma::{control, element};
-use abi::edma_ring::{Cycle, Ring};
+use abi::edma_ring::{Cycle, Ring, MOST_SLOTS};
 use proptest::prelude::*;
 
 /// The endpoint's memory and one channel of its engine.
@@ -117,22 +117,50 @@ fn memory_that_is_too_small_is_refused() {
     assert!(Cycle::new(0, 0x1000, 169).is_some());
 }
 
+/// However much descriptor memory the endpoint claims to have.
+#[test]
+fn a_ring_is_of_bounded_length() {
+    for size in [0x4000, 1 << 20, 1 << 28, u32::MAX] {
+        let ring = Ring::new(0x1000, size).unwrap();
+        assert_eq!(ring.slots(), MOST_SLOTS);
+        assert_eq!(ring.offsets().count(), MOST_SLOTS as usize);
+    }
+}
+
+#[test]
+fn memory_whose_words_are_not_aligned_is_refused() {
+    for base in 1..4 {
+        assert_eq!(Ring::new(0x1000 + base, 0x1000), None);
+    }
+}
+
 #[test]
 fn a_cycle_has_no_end() {
-    let cycle = Cycle::new(0x8000, 0x1000, 3).unwrap();
-    let mut engine = Engine::new(0x8000, 0x1000);
-    for offset in cycle.offsets() {
-        engine.write(offset, cycle.control());
+    for periods in [1, 2, 3, 7, 8, 169] {
+        let cycle = Cycle::new(0x8000, 0x1000, periods).unwrap();
+        let mut engine = Engine::new(0x8000, 0x1000);
+        for offset in cycle.offsets() {
+            engine.write(offset, cycle.control());
+        }
+        let (offset, word) = cycle.link();
+        engine.write(offset, word);
+        let mut before = cycle.locate(engine.llp as u32).unwrap();
+        for step in 1..=1000 {
+            engine.run(1, false);
+            assert_eq!(engine.done, step);
+            let now = cycle.locate(engine.llp as u32).unwrap();
+            assert_ne!(now, before, "the pointer tells that a period is over");
+            assert_eq!(cycle.period(now), (step % u64::from(periods)) as u32);
+            before = now;
+        }
+        let end = 0x8000 + (cycle.elements() + 1) * element::SIZE;
+        assert_eq!(cycle.locate(end), None);
+        assert_eq!(cycle.locate(0x8001), None);
+        assert_eq!(cycle.locate(u32::MAX), None, "nobody answers");
     }
-    let (offset, word) = cycle.link();
-    engine.write(offset, word);
-    for step in 1..=100 {
-        engine.run(1, false);
-        assert_eq!(engine.done, step);
-        assert_eq!(cycle.locate(engine.llp as u32), Some((step % 3) as u32));
-    }
-    assert_eq!(cycle.locate(0x8000 + 4 * 24), None);
-    assert_eq!(cycle.locate(0x8001), None);
+    // No room for more than one lap.
+    assert_eq!(Cycle::new(0, 72, 2).unwrap().elements(), 2);
+    assert_eq!(Cycle::new(0, 72, 1).unwrap().elements(), 2);
 }
 
 proptest! {
@@ -152,6 +180,14 @@ proptest! {
             }
             engine.run(run, greedy);
             prop_assert!(engine.done <= ring.head(), "never past what was written");
+            let end = engine.words[(ring.end().offset / element::SIZE) as usize];
+            prop_assert_ne!(control::CB.get(end), ring.end().control, "nothing is valid behind");
+            let out: Vec<_> = ring.out().collect();
+            prop_assert_eq!(out.len() as u64, ring.head() - ring.tail());
+            for slot in out.iter().skip((engine.done - ring.tail()) as usize) {
+                let word = engine.words[(slot.offset / element::SIZE) as usize];
+                prop_assert_eq!(word, slot.control, "what is out can be written again");
+            }
             if look {
                 prop_assert_eq!(ring.locate(engine.llp as u32), Some(engine.done));
                 ring.advance(engine.done);

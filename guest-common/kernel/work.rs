@@ -48,6 +48,25 @@ where
     }
 }
 
+/// Takes work back that is queued for later, so that it can be queued for sooner; does not wait for it
+/// if it runs, nor sleep.
+#[allow(dead_code)] // few have several reasons to come
+pub(crate) fn cancel_delayed<T, const ID: u64>(item: &Arc<T>)
+where
+    T: HasDelayedWork<T, ID> + WorkItem<ID, Pointer = Arc<T>>,
+{
+    // SAFETY: The item is valid, and by `HasDelayedWork` its work is that of a `delayed_work`.
+    let pending = unsafe {
+        let work = Work::raw_get(T::raw_get_work(Arc::as_ptr(item).cast_mut()));
+        let delayed = kernel::container_of!(work, bindings::delayed_work, work);
+        bindings::cancel_delayed_work(delayed)
+    };
+    if pending {
+        // SAFETY: The queue had taken over a reference, and did not get to use it.
+        drop(unsafe { Arc::from_raw(Arc::as_ptr(item)) });
+    }
+}
+
 /// The kernel's own queue for work that may run on any CPU (`system_dfl_wq`); those that
 /// `kernel::workqueue` of Linux 7.3 offers are deprecated.
 #[allow(dead_code)] // for those who have not enough of it for an own one

@@ -12,15 +12,19 @@
 //! too. So the message that a channel sends is only a hint to look, and a watchdog looks as well while
 //! something is out. When the device does not answer any more, everything that is out fails.
 //!
-//! * [`hardware`]: registers and descriptor memory.
+//! * [`hardware`]: the registers.
+//! * [`descriptors`]: descriptor memory.
+//! * [`transfer`]: what is kept of a transfer.
 //! * [`lane`]: a channel's list and what is on it.
 //! * [`engine`]: what clients and interrupts want of a channel.
-//! * [`watch`]: interrupts and the watchdog.
+//! * [`watch`], [`due`]: interrupts and the watchdog.
 //! * here: probe and removal.
+
+use core::ptr;
 
 use kernel::{
     auxiliary, debugfs,
-    device::{Bound, Core},
+    device::{self, Bound, Core},
     driver, fmt, pci,
     prelude::*,
     sync::Arc,
@@ -31,10 +35,12 @@ use kernel::{
 mod auxiliary_pci;
 #[path = "../../guest-common/kernel/bindings.rs"]
 mod bindings;
+mod descriptors;
 #[path = "../../guest-common/kernel/display.rs"]
 mod display;
 #[path = "../../guest-common/kernel/dma_offer.rs"]
 mod dma_offer;
+mod due;
 #[allow(dead_code, unreachable_pub)] // the crate `abi` serves others as well
 #[path = "../../abi/src/edma.rs"]
 mod edma;
@@ -51,6 +57,7 @@ mod lane;
 mod pci_vector;
 #[path = "../../guest-common/kernel/dmaengine/provider.rs"]
 mod provider;
+mod transfer;
 #[allow(dead_code, unreachable_pub)] // as above
 #[path = "../../abi/src/vntb.rs"]
 mod vntb;
@@ -60,7 +67,9 @@ mod watch;
 mod work;
 
 use auxiliary_pci::Mapping;
+use descriptors::Descriptors;
 use dma_offer::Offer;
+use edma_ring::Ring;
 use engine::Edma;
 use hardware::{Hardware, Registers};
 use lane::Lane;
@@ -105,6 +114,16 @@ fn vectors(
         vectors.push(vector, GFP_KERNEL)?;
     }
     Ok(vectors)
+}
+
+/// Says that a segment may have any length, as an element's is a word of 32 bits. Otherwise clients hear of
+/// 64 KiB (`dma_get_max_seg_size`).
+fn allow_any_segment(pdev: &pci::Device<Bound>) {
+    let device: &device::Device<Bound> = pdev.as_ref();
+    // CAST: `device::Device` is a `#[repr(transparent)]` wrapper of `struct device`.
+    let device = ptr::from_ref(device).cast_mut().cast();
+    // SAFETY: The device is valid. It is a word, which those who map memory read once.
+    unsafe { kernel::bindings::dma_set_max_seg_size(device, u32::MAX) };
 }
 
 /// What debugfs shows.
@@ -168,6 +187,7 @@ impl auxiliary::Driver for Driver {
                 return Err(EINVAL);
             }
 
+            allow_any_segment(pdev);
             let watch = Watch::new()?;
             let vectors = vectors(pdev, &offer, &header, &watch)?;
             let lanes =
@@ -176,10 +196,12 @@ impl auxiliary::Driver for Driver {
                     .zip(&vectors)
                     .map(|((number, channel), vector)| {
                         let Window { bar, offset, size } = channel.desc;
-                        let descriptors = Mapping::new(pdev, bar, offset, size)?;
+                        let ring = Ring::new(channel.desc_phys_addr, size).ok_or(EINVAL)?;
+                        let window = Mapping::new(pdev, bar, offset, size)?;
+                        let descriptors = Descriptors::new(window, ring.slots())?;
                         let hardware = Hardware::new(registers.clone(), descriptors, number);
                         let irq = vector.as_ref().map(Vector::irq);
-                        Lane::new(hardware, channel.routing, irq, channel.desc_phys_addr, size)
+                        Ok(Lane::new(hardware, channel.routing, irq, ring, size))
                     });
             let module = kernel::module::this_module::<Module>();
             let edma = Edma::new(watch.clone());

@@ -5,10 +5,12 @@
 use kernel::{prelude::*, sync::Arc};
 
 use crate::{
+    due::Again,
     hardware::Status,
-    lane::{Lane, Run, Transfer},
+    lane::{Fed, Lane, Run},
     provider::{settle, Config, Driver, Engine, Outcome, Queue, Request},
-    watch::{Again, Watch},
+    transfer::Transfer,
+    watch::Watch,
 };
 
 /// The endpoint's eDMA.
@@ -42,9 +44,13 @@ pub(crate) fn interrupt(queue: &mut Channel<'_>) {
 pub(crate) fn tick(queue: &mut Channel<'_>) -> Option<Again> {
     let lane = queue.state();
     let polls = lane.polls();
+    if lane.again && !lane.paused {
+        feed(queue);
+    }
+    let lane = queue.state();
     if lane.is_busy() && !lane.paused {
         // Where messages come, the next one will tell.
-        if core::mem::take(&mut lane.fresh) && !polls {
+        if core::mem::take(&mut lane.fresh) && !polls && !lane.again {
             return Some(Again::Later);
         }
         lane.counters.looks += 1;
@@ -55,7 +61,7 @@ pub(crate) fn tick(queue: &mut Channel<'_>) -> Option<Again> {
         lose(queue, "does not answer");
     }
     let lane = queue.state();
-    lane.is_busy().then_some(match polls {
+    lane.is_busy().then_some(match polls || lane.again {
         true => Again::Soon,
         false => Again::Later,
     })
@@ -87,6 +93,8 @@ fn look(queue: &mut Channel<'_>, cause: Cause) {
     }
     match lane.status() {
         Status::Gone => lose(queue, "does not answer"),
+        // It may do so the next time.
+        Status::Silent => Watch::arm(&queue.channel().driver().watch, Again::Later),
         Status::Halted => abort(queue),
         Status::Running => {
             // A message that says only what was known. A period can be over without the pointer
@@ -101,13 +109,19 @@ fn look(queue: &mut Channel<'_>, cause: Cause) {
             if lane.advance() {
                 return progress(queue);
             }
-            if cause == Cause::Tick {
-                if lane.route() {
-                    pr_warn!("DMA messages of a channel were led elsewhere: led back\n");
+            match cause {
+                Cause::Tick => {
+                    if lane.route() {
+                        pr_warn!("DMA messages of a channel were led elsewhere: led back\n");
+                    }
+                    let fed = lane.publish_again();
+                    fed_again(queue, fed);
                 }
-            }
-            if let Some(hardware) = &lane.hardware {
-                hardware.ring();
+                Cause::Interrupt | Cause::Client => {
+                    if let Some(hardware) = &lane.hardware {
+                        hardware.ring();
+                    }
+                }
             }
         }
         Status::Stopped | Status::Reset => {}
@@ -142,16 +156,24 @@ fn feed(queue: &mut Channel<'_>) {
     if lane.run == Run::Gone || lane.hardware.is_none() {
         return fail(queue);
     }
-    let stopped = lane.is_stopped();
-    let polls = lane.polls();
-    let (lane, issued) = queue.parts();
-    if !stopped || lane.feed(issued) {
-        let again = match polls || !stopped {
-            true => Again::Soon,
-            false => Again::Later,
-        };
-        Watch::arm(&queue.channel().driver().watch, again);
+    if !lane.is_stopped() {
+        return Watch::arm(&queue.channel().driver().watch, Again::Soon);
     }
+    let (lane, issued) = queue.parts();
+    let fed = lane.feed(issued);
+    fed_again(queue, fed);
+}
+
+/// Has the watchdog come after a channel was fed, or was to be.
+fn fed_again(queue: &mut Channel<'_>, fed: Fed) {
+    let lane = queue.state();
+    lane.again = fed == Fed::Again;
+    let again = match fed {
+        Fed::Nothing => return,
+        Fed::Begun if !lane.polls() => Again::Later,
+        Fed::Begun | Fed::Again => Again::Soon,
+    };
+    Watch::arm(&queue.channel().driver().watch, again);
 }
 
 /// The engine gave up at the first transfer that is not done. It goes on with the next one.
@@ -200,7 +222,7 @@ impl Driver for Edma {
         }
         // Whoever had the channel before may have gone without a word: this kernel, or the one before.
         match lane.status() {
-            Status::Gone => return Err(ENXIO),
+            Status::Gone | Status::Silent => return Err(ENXIO),
             Status::Running => {
                 if let Some(hardware) = &lane.hardware {
                     hardware.stop();
@@ -209,7 +231,7 @@ impl Driver for Edma {
                     return Err(EBUSY);
                 }
             }
-            _ => {}
+            Status::Halted | Status::Stopped | Status::Reset => {}
         }
         lane.clear();
         lane.destination = None;
@@ -243,7 +265,7 @@ impl Driver for Edma {
             return Err(EPERM);
         }
         lane.paused = true;
-        if lane.status() == Status::Running {
+        if matches!(lane.status(), Status::Running | Status::Silent) {
             if let Some(hardware) = &lane.hardware {
                 hardware.stop();
             }
@@ -259,7 +281,7 @@ impl Driver for Edma {
         lane.paused = false;
         // It may still be about to stop, and would not hear the doorbell then.
         lane.rests();
-        if lane.is_busy() {
+        if lane.is_started() {
             if let Some(hardware) = &lane.hardware {
                 hardware.ring();
             }
@@ -284,13 +306,13 @@ impl Driver for Edma {
         }
         lane.run = match lane.status() {
             Status::Gone => Run::Gone,
-            Status::Running => {
+            Status::Running | Status::Silent => {
                 if let Some(hardware) = &lane.hardware {
                     hardware.stop();
                 }
                 Run::Stopping
             }
-            _ => Run::Stopping,
+            Status::Halted | Status::Stopped | Status::Reset => Run::Stopping,
         };
     }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Registers and descriptor memory of delegated channels, through a BAR.
+//! Registers of delegated channels, through a BAR.
 //!
 //! The controller is shared: the endpoint's own driver uses its other channels. What is written here:
 //!
@@ -16,24 +16,41 @@
 //!   both could take: the worst is a lost bit, so the abort of a list without a message, which the
 //!   watchdog finds.
 //!
-//! Never written: `rd_int_mask`, which is the endpoint's to set for what it delegates, and
-//! `rd_int_clear`. Neither completion nor error is taken from the status that the latter would clear,
-//! and any write to it ends an interrupt that the endpoint's doorbell emulates.
+//! - `rd_int_mask`: our bits are added, where the channel's transfers are none of the endpoint's business
+//!   and its line could rise. An endpoint that knows of [`Routing::Remote`] has done so itself, and then
+//!   nothing is written; others leave it to us, and nobody there would ever clear the status. The
+//!   endpoint's driver changes its own channels' bits, without a lock that both could take.
+//!
+//! Never written: `rd_int_clear`. Neither completion nor error is taken from the status that it would
+//! clear, and any write to it ends an interrupt that the endpoint's doorbell emulates.
+//!
+//! An endpoint may take its BAR away for a moment (`descriptors.rs`): writes are lost then, and all ones
+//! are read. What matters is read back, and all ones say that nobody answers only after a while
+//! ([`Lane::status`]).
+//!
+//! [`Lane::status`]: crate::lane::Lane::status
 
 use kernel::{
     new_spinlock,
     prelude::*,
     sync::{Arc, SpinLock},
+    time::{delay::udelay, Delta},
 };
 
 use crate::{
     auxiliary_pci::{Mapping, Message},
-    edma::{self, channel, control, element, READ},
+    descriptors::Descriptors,
+    edma::{self, channel, control, READ},
     provider::Outcome,
+    vntb::routing::Routing,
 };
 
 /// What a device reads that is not there.
 pub(crate) const NOBODY: u32 = !0;
+
+/// How often a register is read that reads all ones, and how long to wait in between.
+const TRIES: u32 = 3;
+const PAUSE: Delta = Delta::from_micros(5);
 
 /// What a channel does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +63,9 @@ pub(crate) enum Status {
     Stopped,
     /// It was never started since its reset.
     Reset,
-    /// The device does not answer.
+    /// The device did not answer this time.
+    Silent,
+    /// The device does not answer any more.
     Gone,
 }
 
@@ -69,24 +88,42 @@ impl Registers {
 
     /// Read channels that the hardware has; none if it does not answer.
     pub(crate) fn channels(&self) -> u32 {
-        match self.window.read32(edma::CTRL) {
-            NOBODY => 0,
-            counts => edma::READ_CHANNELS.get(counts),
-        }
+        self.read(edma::CTRL)
+            .map_or(0, |counts| edma::READ_CHANNELS.get(counts))
     }
 
-    /// Has the engine run, and the completions and aborts of channel `number` told by `message`. Says
-    /// whether that had to be changed.
-    pub(crate) fn route(&self, number: u32, message: Option<Message>) -> bool {
+    /// Reads a register that is never all ones; `None` if nobody answers.
+    fn read(&self, offset: u32) -> Option<u32> {
+        for tried in 1..=TRIES {
+            match self.window.read32(offset) {
+                NOBODY if tried < TRIES => udelay(PAUSE),
+                NOBODY => break,
+                word => return Some(word),
+            }
+        }
+        None
+    }
+
+    /// Has the engine run, and the completions and aborts of channel `number` told by `message`, and not
+    /// to the endpoint if `routing` is not that. Says whether that had to be changed.
+    pub(crate) fn route(&self, number: u32, routing: Routing, message: Option<Message>) -> bool {
         let _one_at_a_time = self.shared.lock();
         let mut changed = false;
         let mut set = |offset, mask: u32, value: u32| {
-            let before = self.window.read32(offset);
-            if before & mask != value && before != NOBODY {
-                self.window.write32(offset, before & !mask | value);
-                changed = true;
+            for _ in 0..TRIES {
+                match self.read(offset) {
+                    Some(before) if before & mask != value => {
+                        self.window.write32(offset, before & !mask | value);
+                        changed = true;
+                    }
+                    _ => break,
+                }
             }
         };
+        if !routing.interrupts_ep() {
+            let ours = edma::DONE.place(1 << number) | edma::ABORT.place(1 << number);
+            set(READ.int_mask, ours, ours);
+        }
         if let Some(message) = message {
             // CAST: Each half.
             let halves = [message.address as u32, (message.address >> 32) as u32];
@@ -113,17 +150,17 @@ impl Registers {
 /// A delegated channel.
 pub(crate) struct Hardware {
     registers: Arc<Registers>,
-    descriptors: Mapping,
+    pub(crate) descriptors: Descriptors,
     number: u32,
     /// Errors that are noted and that nobody clears, as in `rd_err_status`.
     errors: [u32; 2],
-    /// Reads of registers and descriptor memory so far.
+    /// Reads of registers so far.
     reads: u64,
 }
 
 impl Hardware {
     /// Channel `number`, with its descriptor memory.
-    pub(crate) fn new(registers: Arc<Registers>, descriptors: Mapping, number: u32) -> Self {
+    pub(crate) fn new(registers: Arc<Registers>, descriptors: Descriptors, number: u32) -> Self {
         Self {
             registers,
             descriptors,
@@ -146,16 +183,17 @@ impl Hardware {
         self.registers.window.write32(offset, value);
     }
 
-    /// Reads so far.
+    /// Reads of registers and descriptor memory so far.
     pub(crate) fn reads(&self) -> u64 {
-        self.reads
+        self.reads + self.descriptors.reads
     }
 
     /// What the channel does.
     pub(crate) fn status(&mut self) -> Status {
-        match self.read(self.at(channel::CONTROL1)) {
-            NOBODY => Status::Gone,
-            word => match control::CS.get(word) {
+        self.reads += 1;
+        match self.registers.read(self.at(channel::CONTROL1)) {
+            None => Status::Silent,
+            Some(word) => match control::CS.get(word) {
                 control::CS_RUNNING => Status::Running,
                 control::CS_HALTED => Status::Halted,
                 control::CS_STOPPED => Status::Stopped,
@@ -169,13 +207,20 @@ impl Hardware {
         self.read(self.at(channel::LLP_LOW))
     }
 
-    /// Has the channel begin at `base` when the doorbell rings.
-    pub(crate) fn begin(&self, base: u64) {
+    /// Has the channel begin at `base` when the doorbell rings. Says whether it will: it would begin at
+    /// what is there of before.
+    pub(crate) fn begin(&mut self, base: u64) -> bool {
         let word = control::CCS.mask() | control::LLE.mask();
-        self.write(self.at(channel::CONTROL1), word);
         // CAST: Each half.
-        self.write(self.at(channel::LLP_LOW), base as u32);
-        self.write(self.at(channel::LLP_HIGH), (base >> 32) as u32);
+        let (low, high) = (base as u32, (base >> 32) as u32);
+        self.write(self.at(channel::CONTROL1), word);
+        self.write(self.at(channel::LLP_LOW), low);
+        self.write(self.at(channel::LLP_HIGH), high);
+        let control = self.read(self.at(channel::CONTROL1));
+        control != NOBODY
+            && control & word == word
+            && self.read(self.at(channel::LLP_LOW)) == low
+            && self.read(self.at(channel::LLP_HIGH)) == high
     }
 
     /// Starts the channel, or has it look again at where its list ended.
@@ -190,34 +235,8 @@ impl Hardware {
     }
 
     /// Has completions told by `message`; see [`Registers::route`].
-    pub(crate) fn route(&self, message: Option<Message>) -> bool {
-        self.registers.route(self.number, message)
-    }
-
-    /// Writes a data element, but for its control word: it is not valid yet.
-    pub(crate) fn fill(&self, offset: u32, source: u64, destination: u64, length: u32) {
-        self.descriptors
-            .write32(offset + element::TRANSFER_SIZE, length);
-        self.descriptors.write64(offset + element::SAR, source);
-        self.descriptors.write64(offset + element::DAR, destination);
-    }
-
-    /// Writes an element's control word, after all else.
-    pub(crate) fn control(&self, offset: u32, word: u32) {
-        self.descriptors.write32(offset + element::CONTROL, word);
-    }
-
-    /// Writes the link, which leads to `base`.
-    pub(crate) fn link(&self, (offset, word): (u32, u32), base: u64) {
-        self.descriptors.write64(offset + element::LLP, base);
-        self.control(offset, word);
-    }
-
-    /// Waits until descriptors are in the endpoint's memory: they go to another place behind the BAR
-    /// than the doorbell, which could overtake them (`dw_edma_v0_sync_ll_data`).
-    pub(crate) fn flush(&mut self) {
-        self.reads += 1;
-        self.descriptors.read32(0);
+    pub(crate) fn route(&self, routing: Routing, message: Option<Message>) -> bool {
+        self.registers.route(self.number, routing, message)
     }
 
     /// Why the channel gave up.

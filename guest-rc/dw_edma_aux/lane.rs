@@ -2,13 +2,18 @@
 
 //! What is kept of a channel, and of a transfer.
 
-use kernel::{fmt, prelude::*};
+use kernel::{
+    fmt,
+    time::{Delta, Instant, Monotonic},
+};
 
 use crate::{
     auxiliary_pci,
+    descriptors::Element,
     edma_ring::{Cycle, Ring},
     hardware::{interrupting, Hardware, Status},
-    provider::{Outcome, Piece},
+    provider::Outcome,
+    transfer::Transfer,
     vntb::routing::Routing,
 };
 
@@ -25,6 +30,21 @@ const MOST_BYTES: u64 = 16 << 20;
 
 /// How often to look whether a channel is no longer running that is about to stop.
 const LOOKS: u32 = 50;
+
+/// How long nobody has to answer until the device is gone. An endpoint that sets a BAR again is back in
+/// less than that, if its CPU is not too busy.
+const SILENCE: Delta = Delta::from_millis(100);
+
+/// What came of [`Lane::feed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fed {
+    /// There was nothing to do, or no room.
+    Nothing,
+    /// The engine was told to go on.
+    Begun,
+    /// It cannot be done now: descriptors do not arrive, or the channel runs still.
+    Again,
+}
 
 /// What the channel is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,77 +76,6 @@ pub(crate) struct Counters {
     pub(crate) batches: u64,
 }
 
-/// A transfer.
-pub(crate) struct Transfer {
-    pieces: KVec<Piece>,
-    destination: u64,
-    /// Whether it begins again at its end.
-    pub(crate) cyclic: bool,
-    interrupt: bool,
-    /// Pieces that are in the ring or done.
-    next: usize,
-    /// Where the next one goes.
-    offset: u64,
-    /// Position in the ring after the last of them.
-    end: u64,
-}
-
-impl Transfer {
-    pub(crate) fn new(
-        pieces: KVec<Piece>,
-        destination: u64,
-        cyclic: bool,
-        interrupt: bool,
-    ) -> Result<Self> {
-        let bytes = pieces
-            .iter()
-            .map(|piece| u64::from(piece.length))
-            .try_fold(0u64, |sum, length| sum.checked_add(length))
-            .ok_or(EINVAL)?;
-        destination.checked_add(bytes).ok_or(EINVAL)?;
-        Ok(Self {
-            pieces,
-            destination,
-            cyclic,
-            interrupt,
-            next: 0,
-            offset: 0,
-            end: 0,
-        })
-    }
-
-    /// It has not begun.
-    fn rewind(&mut self) {
-        self.next = 0;
-        self.offset = 0;
-        self.end = 0;
-    }
-
-    /// Whether all of it is done, the ring being done up to `tail`.
-    fn is_done(&self, tail: u64) -> bool {
-        !self.cyclic && self.next == self.pieces.len() && self.end <= tail
-    }
-
-    /// Bytes left.
-    fn left(&self, tail: u64) -> u32 {
-        let out = self.end.saturating_sub(tail).min(self.next as u64) as usize;
-        let left: u64 = self
-            .pieces
-            .iter()
-            .skip(self.next - out)
-            .map(|piece| u64::from(piece.length))
-            .sum();
-        u32::try_from(left).unwrap_or(u32::MAX)
-    }
-
-    /// Bytes left of the lap of a cycle that is at `period`.
-    fn left_of_lap(&self, period: u32) -> u32 {
-        let left = self.pieces.iter().skip(period as usize);
-        left.map(|piece| piece.length)
-            .fold(0, |sum: u32, length| sum.saturating_add(length))
-    }
-}
-
 /// A channel.
 pub(crate) struct Lane {
     /// None when the device is gone.
@@ -138,6 +87,12 @@ pub(crate) struct Lane {
     pub(crate) run: Run,
     pub(crate) paused: bool,
     pub(crate) ring: Ring,
+    /// Position before which elements are valid.
+    valid: u64,
+    /// Feeding is to be tried again.
+    pub(crate) again: bool,
+    /// Since when nobody answers.
+    silent: Option<Instant<Monotonic>>,
     size: u32,
     cycle: Option<(Cycle, u32)>,
     /// Where the batches end that are in the ring.
@@ -151,22 +106,25 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    /// A channel whose `size` bytes of descriptor memory are the engine's at `base`.
+    /// A channel with descriptor memory of `size` bytes for `ring`.
     pub(crate) fn new(
         hardware: Hardware,
         routing: Routing,
         irq: Option<u32>,
-        base: u64,
+        ring: Ring,
         size: u32,
-    ) -> Result<Self> {
-        Ok(Self {
+    ) -> Self {
+        Self {
             hardware: Some(hardware),
             routing,
             irq: irq.filter(|_| routing.interrupts_rc()),
             destination: None,
             run: Run::Rest,
             paused: false,
-            ring: Ring::new(base, size).ok_or(EINVAL)?,
+            ring,
+            valid: 0,
+            again: false,
+            silent: None,
             size,
             cycle: None,
             batches: [0; BATCHES],
@@ -174,7 +132,7 @@ impl Lane {
             quiet: (0, 0, 0),
             fresh: false,
             counters: Counters::default(),
-        })
+        }
     }
 
     /// How many batches are in the ring whose end is not known to be reached.
@@ -191,28 +149,42 @@ impl Lane {
     pub(crate) fn route(&self) -> bool {
         let message = self.irq.and_then(auxiliary_pci::message);
         let hardware = self.hardware.as_ref();
-        hardware.is_some_and(|hardware| hardware.route(message))
+        hardware.is_some_and(|hardware| hardware.route(self.routing, message))
     }
 
-    /// What the hardware does.
+    /// What the hardware does. It is gone when it did not answer for [`SILENCE`].
     pub(crate) fn status(&mut self) -> Status {
-        let hardware = self.hardware.as_mut();
-        hardware.map_or(Status::Gone, |hardware| hardware.status())
+        let Some(hardware) = &mut self.hardware else {
+            return Status::Gone;
+        };
+        let status = hardware.status();
+        if status != Status::Silent {
+            self.silent = None;
+            return status;
+        }
+        let since = self.silent.get_or_insert_with(Instant::now);
+        match since.elapsed() >= SILENCE {
+            true => Status::Gone,
+            false => Status::Silent,
+        }
     }
 
     /// Whether a channel that is about to stop comes to rest within a few looks.
     pub(crate) fn rests(&mut self) -> bool {
-        (0..LOOKS).any(|_| self.status() != Status::Running)
+        (0..LOOKS).any(|_| !matches!(self.status(), Status::Running | Status::Silent))
     }
 
     /// Makes the ring empty and invalid, the channel being at rest.
     pub(crate) fn clear(&mut self) {
         if let Some(hardware) = &self.hardware {
             for offset in self.ring.offsets() {
-                hardware.control(offset, 0);
+                hardware.descriptors.write_control(offset, 0);
             }
         }
         self.ring.reset();
+        self.valid = 0;
+        self.again = false;
+        self.silent = None;
         self.cycle = None;
         self.batched = 0;
         self.quiet = (0, 0, 0);
@@ -225,27 +197,29 @@ impl Lane {
             return true;
         }
         match self.status() {
-            Status::Running => return false,
+            Status::Running | Status::Silent => return false,
             Status::Gone => self.run = Run::Gone,
             _ => self.clear(),
         }
         true
     }
 
-    /// Puts what is `issued` into the ring as far as there is room, and starts the engine on it. Says
-    /// whether something was.
-    pub(crate) fn feed<'a>(&mut self, issued: impl Iterator<Item = &'a mut Transfer>) -> bool {
+    /// Puts what is `issued` into the ring as far as there is room, and starts the engine on it.
+    pub(crate) fn feed<'a>(&mut self, issued: impl Iterator<Item = &'a mut Transfer>) -> Fed {
         let Some(hardware) = &mut self.hardware else {
-            return false;
+            return Fed::Nothing;
         };
-        if self.paused || !matches!(self.run, Run::Rest | Run::List) || self.batched == BATCHES {
-            return false;
+        if self.paused || !matches!(self.run, Run::Rest | Run::List) {
+            return Fed::Nothing;
+        }
+        if self.valid < self.ring.head() {
+            return self.publish();
+        }
+        if self.batched == BATCHES {
+            return Fed::Nothing;
         }
         let message = self.irq.is_some();
-        let base = self.ring.base();
-        let start = self.ring.head();
-        // The last element, whose control word says whether it interrupts: the last one of all does.
-        let mut last: Option<(u32, u32)> = None;
+        let mut last = None;
         let (mut transfers, mut bytes, mut elements) = self.quiet;
         'ring: for (index, transfer) in issued.enumerate() {
             if transfer.cyclic {
@@ -258,14 +232,12 @@ impl Lane {
                 let Some(slot) = self.ring.push() else {
                     break 'ring;
                 };
-                if let Some((offset, word)) = last {
-                    hardware.control(offset, word);
-                }
-                if let Some(link) = slot.link {
-                    hardware.link(link, base);
-                }
-                let destination = transfer.destination + transfer.offset;
-                hardware.fill(slot.offset, piece.address, destination, piece.length);
+                let mut element = Element {
+                    source: piece.address,
+                    destination: transfer.destination + transfer.offset,
+                    length: piece.length,
+                    control: slot.control,
+                };
                 transfer.offset += u64::from(piece.length);
                 transfer.next += 1;
                 transfer.end = self.ring.head();
@@ -277,41 +249,80 @@ impl Lane {
                     transfers += 1;
                     tell |= transfers >= MOST_TRANSFERS || bytes >= MOST_BYTES;
                 }
-                let word = match tell {
-                    true => interrupting(slot.control, message),
-                    false => slot.control,
-                };
                 if tell {
                     (transfers, bytes, elements) = (0, 0, 0);
+                    element.control = interrupting(element.control, message);
                 }
-                last = Some((slot.offset, word));
+                hardware.descriptors.fill(slot.offset, element);
+                last = Some(slot.offset);
             }
         }
         self.quiet = (0, 0, 0);
-        let Some((offset, word)) = last else {
-            return false;
+        let Some(last) = last else {
+            return Fed::Nothing;
         };
-        hardware.control(offset, interrupting(word, message));
-        debug_assert!(self.ring.head() > start);
+        // Whatever else interrupts, the last one of all does.
+        hardware
+            .descriptors
+            .change_control(last, |word| interrupting(word, message));
         if let Some(batch) = self.batches.get_mut(self.batched) {
             *batch = self.ring.head();
             self.batched += 1;
         }
         self.counters.batches += 1;
-        if self.run == Run::Rest {
-            hardware.begin(base);
-            self.run = Run::List;
+        self.publish()
+    }
+
+    /// Makes what is in the ring valid, once it is sure to be there, and has the engine go on.
+    fn publish(&mut self) -> Fed {
+        let Some(hardware) = &mut self.hardware else {
+            return Fed::Nothing;
+        };
+        let done = self.valid.saturating_sub(self.ring.tail());
+        let new = || self.ring.out().skip(done as usize);
+        let descriptors = &mut hardware.descriptors;
+        let filled = new().all(|slot| {
+            let linked = slot
+                .link
+                .is_none_or(|link| descriptors.links(link, self.ring.base()));
+            linked && descriptors.is_filled(slot.offset)
+        });
+        if !filled || !descriptors.ends_before(self.ring.end()) {
+            return Fed::Again;
         }
-        hardware.flush();
+        for slot in new() {
+            descriptors.validate(slot.offset);
+        }
+        let arrived = new()
+            .last()
+            .is_none_or(|slot| descriptors.is_valid(slot.offset));
+        if !arrived || self.run == Run::Rest && !hardware.begin(self.ring.base()) {
+            return Fed::Again;
+        }
+        self.run = Run::List;
+        self.valid = self.ring.head();
         hardware.ring();
-        true
+        Fed::Begun
+    }
+
+    /// The engine has come to what it takes for the end, with something still out: descriptors were
+    /// lost, or the doorbell was. All that is out is written again where it is not as it should be.
+    pub(crate) fn publish_again(&mut self) -> Fed {
+        if self.run == Run::List {
+            self.valid = self.ring.tail();
+            return self.publish();
+        }
+        if let Some(hardware) = &self.hardware {
+            hardware.ring();
+        }
+        Fed::Begun
     }
 
     /// Starts a cycle.
-    fn go_round(&mut self, transfer: &mut Transfer) -> bool {
+    fn go_round(&mut self, transfer: &mut Transfer) -> Fed {
         // The end of the ring is reached, which is not to say that it was noticed.
         if !self.rests() {
-            return false;
+            return Fed::Again;
         }
         // Elements of before are valid for the cycle.
         self.clear();
@@ -321,25 +332,41 @@ impl Lane {
         let (Some(cycle), Some(hardware)) =
             (Cycle::new(base, self.size, periods), &mut self.hardware)
         else {
-            return false;
+            return Fed::Nothing;
         };
-        let mut destination = transfer.destination;
-        let word = match transfer.interrupt {
+        let descriptors = &mut hardware.descriptors;
+        let control = match transfer.interrupt {
             true => interrupting(cycle.control(), message),
             false => cycle.control(),
         };
-        for (piece, offset) in transfer.pieces.iter().zip(cycle.offsets()) {
-            hardware.fill(offset, piece.address, destination, piece.length);
-            hardware.control(offset, word);
-            destination += u64::from(piece.length);
+        let mut offsets = cycle.offsets();
+        let arrived = 'laps: loop {
+            let mut destination = transfer.destination;
+            for piece in &transfer.pieces {
+                let Some(offset) = offsets.next() else {
+                    break 'laps true;
+                };
+                let element = Element {
+                    source: piece.address,
+                    destination,
+                    length: piece.length,
+                    control,
+                };
+                descriptors.fill(offset, element);
+                descriptors.validate(offset);
+                if !descriptors.is_filled(offset) || !descriptors.is_valid(offset) {
+                    break 'laps false;
+                }
+                destination += u64::from(piece.length);
+            }
+        };
+        if !arrived || !descriptors.links(cycle.link(), base) || !hardware.begin(base) {
+            return Fed::Again;
         }
-        hardware.link(cycle.link(), base);
-        hardware.begin(base);
-        hardware.flush();
         hardware.ring();
         self.cycle = Some((cycle, 0));
         self.run = Run::Cycle;
-        true
+        Fed::Begun
     }
 
     /// Most periods of a cycle.
@@ -354,10 +381,10 @@ impl Lane {
         };
         let pointer = hardware.pointer();
         match (self.run, &mut self.cycle) {
-            (Run::Cycle, Some((cycle, period))) => {
+            (Run::Cycle, Some((cycle, element))) => {
                 let found = cycle.locate(pointer);
-                let before = core::mem::replace(period, found.unwrap_or(*period));
-                found.is_some() && *period != before
+                let before = core::mem::replace(element, found.unwrap_or(*element));
+                found.is_some() && *element != before
             }
             _ => {
                 let Some(position) = self.ring.locate(pointer) else {
@@ -378,9 +405,18 @@ impl Lane {
     /// Whether something is to come of the hardware.
     pub(crate) fn is_busy(&self) -> bool {
         match self.run {
-            Run::List => !self.ring.is_idle(),
+            Run::Rest | Run::List => self.again || !self.ring.is_idle(),
             Run::Cycle | Run::Stopping => true,
-            Run::Rest | Run::Gone => false,
+            Run::Gone => false,
+        }
+    }
+
+    /// Whether the engine has work, or has had some since it was started.
+    pub(crate) fn is_started(&self) -> bool {
+        match self.run {
+            Run::List => !self.ring.is_idle(),
+            Run::Cycle => true,
+            Run::Rest | Run::Stopping | Run::Gone => false,
         }
     }
 
@@ -396,7 +432,9 @@ impl Lane {
     /// Bytes left of a transfer.
     pub(crate) fn left(&self, transfer: &Transfer) -> u32 {
         match self.cycle {
-            Some((_, period)) if transfer.cyclic => transfer.left_of_lap(period),
+            Some((cycle, element)) if transfer.cyclic => {
+                transfer.left_of_lap(cycle.period(element))
+            }
             _ => transfer.left(self.ring.tail()),
         }
     }
@@ -428,11 +466,13 @@ impl Lane {
             found,
             batches,
         } = self.counters;
-        let reads = self.hardware.as_ref().map_or(0, Hardware::reads);
+        let hardware = self.hardware.as_ref();
+        let reads = hardware.map_or(0, Hardware::reads);
+        let lost = hardware.map_or(0, |hardware| hardware.descriptors.lost);
         write!(
             f,
             "{} {:?}{} out={} done={done} failed={failed} interrupts={interrupts} looks={looks} \
-             found={found} batches={batches} reads={reads}",
+             found={found} batches={batches} reads={reads} lost={lost}",
             self.routing.name(),
             self.run,
             if self.paused { " paused" } else { "" },

@@ -11,6 +11,7 @@ use kernel::{
 };
 
 use crate::{
+    due::{Again, Due, Step},
     engine::{self, Edma},
     pci_vector::Handler,
     provider::Engine,
@@ -21,21 +22,10 @@ use crate::{
 /// lost message costs, and how soon a dead endpoint is noticed.
 const PERIOD: Msecs = 20;
 
-/// When the watchdog is to come again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Again {
-    /// At the next tick: nothing else tells of completions.
-    Soon,
-    /// In case that a message is lost.
-    Later,
-}
-
-impl Again {
-    fn delay(self) -> Jiffies {
-        match self {
-            Self::Soon => 1,
-            Self::Later => msecs_to_jiffies(PERIOD),
-        }
+fn delay(again: Again) -> Jiffies {
+    match again {
+        Again::Soon => 1,
+        Again::Later => msecs_to_jiffies(PERIOD),
     }
 }
 
@@ -45,6 +35,9 @@ pub(crate) struct Watch {
     /// As long as the device is there.
     #[pin]
     engine: SpinLockIrq<Option<Arc<Engine<Edma>>>>,
+    /// When `work` is due.
+    #[pin]
+    due: SpinLockIrq<Due>,
     #[pin]
     work: DelayedWork<Self>,
 }
@@ -58,6 +51,7 @@ impl Watch {
         Arc::pin_init(
             pin_init!(Self {
                 engine <- new_spinlock_irq!(None),
+                due <- new_spinlock_irq!(Due::default()),
                 work <- new_delayed_work!("dw_edma_aux::watch"),
             }),
             GFP_KERNEL,
@@ -78,10 +72,16 @@ impl Watch {
         drop(engine);
     }
 
-    /// Has the watchdog come. If it is to come anyway, then when it does.
+    /// Has the watchdog come, at the latest `again`.
     pub(crate) fn arm(this: &Arc<Self>, again: Again) {
-        // Fails if it is to come already.
-        let _ = workqueue::system_highpri().enqueue_delayed(this.clone(), again.delay());
+        let mut due = this.due.lock();
+        match due.arm(again) {
+            Step::Nothing => return,
+            Step::Queue => {}
+            Step::Hasten => work::cancel_delayed(this),
+        }
+        // Fails if it is queued already, for no later than that.
+        let _ = workqueue::system_highpri().enqueue_delayed(this.clone(), delay(again));
     }
 
     fn engine(&self) -> Option<Arc<Engine<Edma>>> {
@@ -102,6 +102,7 @@ impl WorkItem for Watch {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
+        this.due.lock().begun();
         let Some(engine) = this.engine() else { return };
         let again = engine
             .channels()
