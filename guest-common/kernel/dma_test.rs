@@ -7,6 +7,9 @@
 //!   LONGEST bytes, between pieces here that lie about and ADDRESS there, where they follow each
 //!   other; and submits the same so many TIMES. What is to be sent is test data;
 //! - `move CHANNEL ADDRESS OFFSET LENGTH SEED [TIMES]`: the same with one piece at OFFSET;
+//! - `apart CHANNEL ADDRESS PIECES LONGEST SEED [DEPTH]`: as `start`, but each piece is a transfer of its
+//!   own, DEPTH (1) of which are submitted together when those before have ended; and waits for them as
+//!   `again` does. A transfer that did something else than it should leaves a place without its data;
 //! - `again CHANNEL TIMES [DEPTH]`: submits the last of these so many times more, DEPTH (1) together
 //!   when those before have ended, and waits for them: `ETIMEDOUT` if one does not end, `EIO` if one
 //!   does not move all. How many nanoseconds it all took is in the channel's line then;
@@ -130,6 +133,29 @@ impl Control {
                     _ => Pieces::one(first, second, seed)?,
                 };
                 slot.start(address, pieces, times)
+            }
+            "apart" => {
+                let start: u64 = command.number()?;
+                let (count, longest) = (command.number()?, command.number()?);
+                let seed = command.number()?;
+                let depth: usize = command.optional()?.unwrap_or(1);
+                command.end()?;
+                if depth == 0 {
+                    return Err(EINVAL);
+                }
+                // SAFETY: As above.
+                let address = |at: usize| unsafe { DeviceAddress::new(start.wrapping_add(at as u64)) };
+                slot.begin_apart(Pieces::new(count, longest, seed)?)?;
+                drop(slots);
+                for first in (0..count).step_by(depth) {
+                    // As below, in between.
+                    let mut slots = self.slots.lock();
+                    let slot = slots.get_mut(index).ok_or(ENXIO)?;
+                    let transfers = slot.start_apart(first, depth, address)?;
+                    drop(slots);
+                    slot::wait(&transfers, PATIENCE)?;
+                }
+                Ok(())
             }
             "cycle" => {
                 // SAFETY: As above.

@@ -2,9 +2,11 @@
 
 //! A channel, memory for it, and its last transfers.
 
-use core::ops::Range;
+use core::{ops::Range, ptr};
 
 use kernel::{
+    bindings,
+    device::Device,
     dma::Coherent,
     fmt,
     io::io_project,
@@ -75,6 +77,11 @@ impl Pieces {
             *position += piece.len();
             Some((piece.clone(), at))
         })
+    }
+
+    /// Bytes of the stream.
+    fn bytes(&self) -> usize {
+        self.pieces.iter().map(Range::len).sum()
     }
 
     fn fill(&self, memory: &Coherent<[u8]>) -> Result {
@@ -151,6 +158,53 @@ impl Slot {
 
     /// Starts a transfer, `times` over; fails with `EBUSY` if one has not ended.
     pub(super) fn start(&mut self, address: DeviceAddress, pieces: Pieces, times: usize) -> Result {
+        self.fill(&pieces)?;
+        self.channel
+            .configure(self.direction, &Config { address, width: 4 })?;
+        self.pieces = Some(pieces);
+        self.submit(times)
+    }
+
+    /// Has `pieces` ready for [`Slot::start_apart`]; fails with `EBUSY` if a transfer has not ended.
+    pub(super) fn begin_apart(&mut self, pieces: Pieces) -> Result {
+        self.fill(&pieces)?;
+        self.pieces = Some(pieces);
+        Ok(())
+    }
+
+    /// Starts `most` transfers of one piece each, from piece `first` on, or as many as are left.
+    /// `address` says where the byte of the stream goes that a piece begins with. Fails with `EBUSY` if
+    /// a transfer has not ended.
+    pub(super) fn start_apart(
+        &mut self,
+        first: usize,
+        most: usize,
+        address: impl Fn(usize) -> DeviceAddress,
+    ) -> Result<KVVec<Transfer>> {
+        if !self.rests() {
+            return Err(EBUSY);
+        }
+        self.transfers.clear();
+        let pieces = self.pieces.as_ref().ok_or(ENOENT)?;
+        for (piece, at) in pieces.iter().skip(first).take(most) {
+            let mut list = ScatterList::new(self.memory.clone(), &[piece])?;
+            let address = address(at);
+            self.channel
+                .configure(self.direction, &Config { address, width: 4 })?;
+            let transfer = self
+                .channel
+                .prepare(&mut list, self.direction)?
+                .submit(None)?;
+            self.transfers.push(transfer, GFP_KERNEL)?;
+        }
+        self.channel.issue_pending();
+        let mut transfers = KVVec::new();
+        transfers.extend_from_slice(&self.transfers, GFP_KERNEL)?;
+        Ok(transfers)
+    }
+
+    /// The memory has what a transfer of `pieces` begins with.
+    fn fill(&mut self, pieces: &Pieces) -> Result {
         if !self.rests() {
             return Err(EBUSY);
         }
@@ -158,12 +212,8 @@ impl Slot {
         if self.direction == Direction::MemToDev {
             pieces.fill(&self.memory)?;
         }
-
         self.transfers.clear();
-        self.channel
-            .configure(self.direction, &Config { address, width: 4 })?;
-        self.pieces = Some(pieces);
-        self.submit(times)
+        Ok(())
     }
 
     /// Starts the last transfer once more, `times` over; fails with `ENOENT` if there was none, and
@@ -267,6 +317,16 @@ impl Slot {
 }
 
 impl Slot {
+    /// Most bytes of a segment that the engine's device says to take (`dma_get_max_seg_size`).
+    fn longest_segment(&self) -> u32 {
+        let device: &Device = self.channel.engine();
+        // CAST: `Device` is a `#[repr(transparent)]` wrapper of `struct device`.
+        let device: *const bindings::device = ptr::from_ref(device).cast();
+        // SAFETY: The device is valid, and its parameters, if it has any, are set before its driver is
+        // bound.
+        unsafe { (*device).dma_parms.as_ref() }.map_or(0, |parms| parms.max_segment_size)
+    }
+
     /// A line about the channel, without its end: what the first transfer that has not ended does,
     /// and how the last one that has did.
     pub(super) fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -278,12 +338,16 @@ impl Slot {
         f.write_fmt(fmt!("{} ", self.channel.name()))?;
         write!(
             f,
-            "{direction} memory={:#x} bytes={} ended={}/{}",
+            "{direction} memory={:#x} segment={:#x} bytes={} ended={}/{}",
             self.memory.dma_address(),
+            self.longest_segment(),
             self.transfers.first().map_or(0, Transfer::bytes),
             self.transfers.iter().filter(ended).count(),
             self.transfers.len()
         )?;
+        if let Some(pieces) = &self.pieces {
+            write!(f, " stream={}", pieces.bytes())?;
+        }
         if let Some(cycle) = &self.cycle {
             write!(f, " periods={}", cycle.periods())?;
         }
