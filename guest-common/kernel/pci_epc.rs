@@ -107,11 +107,11 @@ impl Attached {
             .ok_or(EOPNOTSUPP)
     }
 
-    /// The device that does the controller's DMA. It is bound: its driver made the controller, and
-    /// takes it away before it goes.
+    /// The device that does the controller's DMA. It is bound: its driver made the controller, and a link
+    /// ends before that goes.
     pub(crate) fn dma_device(&self) -> &device::Device<device::Bound> {
         // SAFETY: The controller is valid; its parent is the device that it was created for, which
-        // it holds a reference to.
+        // it holds a reference to, and which is bound by the invariant of `Attachment`.
         unsafe { device::Device::<device::Normal>::from_raw((*self.epc()).dev.parent).as_bound() }
     }
 

@@ -8,11 +8,15 @@
 //! its own, and then linked to a controller. [`Driver::bind`] gets an [`Attached`] handle and
 //! returns all that it set up as one value; that value is dropped when the link goes. Everything
 //! that is made from the handle keeps it, and the link waits for the last one: a driver that forgets
-//! one hangs there, instead of using a controller that is gone.
+//! one hangs there, instead of using a controller that is gone. The link goes when the user removes it,
+//! or before the controller's driver is unbound (`pci_epf/controller.rs`), or the function's own.
 //!
 //! Stands on `bindings.rs` with `linux/pci-epc.h`, `linux/pci-epf.h` and `linux/pci-ep-msi.h`; what
 //! a function asks of its controller is in `pci_epc.rs`, which the module mounts beside this file,
 //! and BARs are in `pci_epf_bar.rs`.
+
+#[path = "pci_epf/controller.rs"]
+mod controller;
 
 use core::{
     marker::PhantomData,
@@ -137,7 +141,8 @@ pub(crate) struct Attached(Arc<Attachment>);
 
 /// # Invariants
 ///
-/// Both pointers are valid, and the link holds, until `released` is complete.
+/// Both pointers are valid, the link holds, and the controller's parent is bound, until `released` is
+/// complete.
 struct Attachment {
     epf: NonNull<pci_epf>,
     epc: NonNull<pci_epc>,
@@ -160,6 +165,12 @@ impl Attached {
     /// The controller.
     pub(crate) fn epc(&self) -> *mut pci_epc {
         self.0.epc.as_ptr()
+    }
+
+    /// Whether `device` is the one that the controller was created for.
+    fn is_below(&self, device: *const kbindings::device) -> bool {
+        // SAFETY: The controller is valid.
+        ptr::eq(unsafe { (*self.epc()).dev.parent }, device)
     }
 
     /// BARs that have an owner, a bit for each.
@@ -228,12 +239,20 @@ pub(crate) struct Private<T: Driver> {
     shared: Arc<Shared<T::Config>>,
     /// The directory, with the reference that its creator holds; null before it is made.
     group: Atomic<*mut kbindings::config_group>,
+    /// The function, which outlives this.
+    epf: NonNull<pci_epf>,
     #[pin]
     bound: Mutex<Option<KBox<Bound<T>>>>,
+    /// The controller that it was linked to, if that goes.
+    #[pin]
+    gone: Mutex<Option<controller::Gone>>,
+    /// Hears of controllers that go.
+    #[pin]
+    listener: Opaque<kbindings::notifier_block>,
 }
 
 // SAFETY: Nothing in it belongs to a thread: the header is C data that configfs reads and writes,
-// the group counts its references.
+// the group counts its references, and the function locks itself.
 unsafe impl<T: Driver> Send for Private<T> {}
 
 /// Fields drop in this order.
@@ -242,9 +261,20 @@ struct Bound<T: Driver> {
     attached: Attached,
 }
 
+impl<T: Driver> Bound<T> {
+    /// Takes down what the driver has set up, and waits until nobody uses the controller any more.
+    fn end(self: KBox<Self>) {
+        let released = self.attached.0.released.clone();
+        drop(self);
+        released.wait_for_completion();
+    }
+}
+
 #[pinned_drop]
 impl<T: Driver> PinnedDrop for Private<T> {
     fn drop(self: Pin<&mut Self>) {
+        // SAFETY: It listens since it was made.
+        unsafe { controller::stop_listening(self.listener.get()) };
         let group = self.group.load(Relaxed);
         if !group.is_null() {
             // SAFETY: `add_cfs` left us the reference that a new group starts with. configfs has
@@ -346,7 +376,13 @@ impl<T: Driver> Adapter<T> {
                 }),
                 shared,
                 group: Atomic::new(ptr::null_mut()),
+                epf: NonNull::new(epf).ok_or(EINVAL)?,
                 bound <- kernel::new_mutex!(None),
+                gone <- kernel::new_mutex!(None),
+                listener <- Opaque::try_ffi_init(|slot| {
+                    // SAFETY: The rest is initialised, and the listener stays until it is dropped.
+                    unsafe { controller::listen::<T>(slot) }
+                }),
             }))?;
             // SAFETY: The function is valid; the header stays until `remove_callback` takes it away.
             unsafe { (*epf).header = Self::private(epf).header.get() };
@@ -355,24 +391,40 @@ impl<T: Driver> Adapter<T> {
     }
 
     extern "C" fn remove_callback(epf: *mut pci_epf) {
-        // SAFETY: The bus removes a valid function. Its header is about to be freed.
+        // SAFETY: The bus removes a valid function, whose private data is about to be freed.
+        let private = unsafe { Self::private(epf) };
+        {
+            // SAFETY: The function is valid.
+            let _locked = unsafe { controller::Locked::new(private.epf) };
+            let bound = private.bound.lock().take();
+            if let Some(bound) = bound {
+                bound.end();
+            }
+        }
+        // SAFETY: As above; its header goes as well.
         unsafe { (*epf).header = ptr::null_mut() };
     }
 
     extern "C" fn bind_callback(epf: *mut pci_epf) -> c_int {
         // SAFETY: Called for a function whose driver is bound, as long as it is.
         let private = unsafe { Self::private(epf) };
+        if private.bound.lock().is_some() {
+            // A secondary interface, which we have no use for. A failure would end the first link.
+            return 0;
+        }
         private.shared.attached.store(true, Relaxed);
-        from_result(|| {
+        let ret = from_result(|| {
             // SAFETY: The function is valid, and its link to a controller is being made under the
             // function's lock.
             let Some(epc) = NonNull::new(unsafe { (*epf).epc }) else {
                 // Only a secondary interface so far.
                 return Ok(0);
             };
+            // SAFETY: As above; the link is to this controller.
+            unsafe { controller::will_tell(epc) }?;
             let released = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
-            // INVARIANT: `unbind_callback`, or the error path below, waits for `released` before
-            // the link ends.
+            // INVARIANT: Whoever ends the link waits for `released` first (`Bound::end`), and so does
+            // the error path below; before the controller's parent is unbound, `controller_goes` does.
             let attachment = Attachment {
                 epf: NonNull::new(epf).ok_or(EINVAL)?,
                 epc,
@@ -398,8 +450,11 @@ impl<T: Driver> Adapter<T> {
                     Err(error)
                 }
             }
-        })
-        .inspect_failure(|| private.shared.attached.store(false, Relaxed))
+        });
+        if ret < 0 {
+            private.shared.attached.store(false, Relaxed);
+        }
+        ret
     }
 
     extern "C" fn unbind_callback(epf: *mut pci_epf) {
@@ -407,9 +462,7 @@ impl<T: Driver> Adapter<T> {
         let private = unsafe { Self::private(epf) };
         let bound = private.bound.lock().take();
         if let Some(bound) = bound {
-            let released = bound.attached.0.released.clone();
-            drop(bound);
-            released.wait_for_completion();
+            bound.end();
         }
         private.shared.attached.store(false, Relaxed);
     }
@@ -442,19 +495,5 @@ impl<T: Driver> Adapter<T> {
             }
             Err(error) => Error::to_ptr(error),
         }
-    }
-}
-
-/// Does something more where a callback failed.
-trait InspectFailure {
-    fn inspect_failure(self, then: impl FnOnce()) -> Self;
-}
-
-impl InspectFailure for c_int {
-    fn inspect_failure(self, then: impl FnOnce()) -> Self {
-        if self < 0 {
-            then();
-        }
-        self
     }
 }
