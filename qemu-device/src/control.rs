@@ -7,20 +7,33 @@
 //! | `{"op":"events"}` | a stream of [`Event`]s, the present state first; `overrun` is the last for who does not read |
 //! | `{"op":"windows","fast":false}` | `{"ok":true}` once every access of a window traps; `true` ends that |
 //! | `{"op":"quit"}` | `{"ok":true}`, and the process ends in order |
+//!
+//! A client who is one too many is answered `{"ok":false,"error":…}` and hung up on.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{kill, Signal};
 use nix::time::{clock_gettime, ClockId};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 
+use crate::clients::Clients;
 use crate::machine::{accept, Machine};
+
+/// The most clients at a time. A runner has a few; each costs a thread, or two while it is told of events.
+const MAX_CLIENTS: usize = 64;
+/// How long a client may leave an answer unread.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The longest request line that is read; longer ones end the connection.
 const MAX_REQUEST: u64 = 64 * 1024;
@@ -68,7 +81,9 @@ struct Subscribers {
     link: Option<Event>,
     ep_attached: bool,
     rc_attached: bool,
-    channels: Vec<SyncSender<Stamped>>,
+    channels: Vec<(u64, SyncSender<Stamped>)>,
+    /// The next subscription's number.
+    next: u64,
 }
 
 /// Telling never waits, so it may be done under a lock that keeps events in order; the event that was told is returned
@@ -106,12 +121,13 @@ impl Events {
         // Whoever does not read, or is gone, is dropped: the silicon waits for nobody.
         state
             .channels
-            .retain(|channel| channel.try_send(stamp(event)).is_ok());
+            .retain(|(_, channel)| channel.try_send(stamp(event)).is_ok());
         event
     }
 
-    /// Events from now on, the present state first.
-    fn subscribe(&self) -> Receiver<Stamped> {
+    /// Events from now on, the present state first, until [`unsubscribe`](Self::unsubscribe) is called with the number that
+    /// comes along.
+    fn subscribe(&self) -> (u64, Receiver<Stamped>) {
         let (sender, receiver) = sync_channel(MAX_UNREAD_EVENTS);
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let present = [
@@ -125,8 +141,15 @@ impl Events {
         for event in present.into_iter().flatten() {
             let _ = sender.try_send(stamp(event));
         }
-        state.channels.push(sender);
-        receiver
+        let number = state.next;
+        state.next += 1;
+        state.channels.push((number, sender));
+        (number, receiver)
+    }
+
+    fn unsubscribe(&self, number: u64) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.channels.retain(|(other, _)| *other != number);
     }
 }
 
@@ -157,15 +180,21 @@ pub fn spawn(listener: UnixListener, machine: Arc<Machine>, events: Arc<Events>)
     thread::Builder::new()
         .name("control".into())
         .spawn(move || {
+            let clients = Clients::at_most(MAX_CLIENTS);
             while let Some(stream) = accept(&listener, || false) {
+                let Some(present) = clients.admit("control") else {
+                    refuse(&stream);
+                    continue;
+                };
                 let (machine, events) = (machine.clone(), events.clone());
                 let spawned =
                     thread::Builder::new()
                         .name("control-client".into())
                         .spawn(move || {
-                            if let Err(error) = serve(&stream, &machine, &events) {
+                            if let Err(error) = serve(&stream, &machine, &events, quit) {
                                 log::debug!("control connection: {error}");
                             }
+                            drop((stream, present));
                         });
                 if let Err(error) = spawned {
                     log::error!("no thread for a control connection: {error}");
@@ -175,7 +204,33 @@ pub fn spawn(listener: UnixListener, machine: Arc<Machine>, events: Arc<Events>)
     Ok(())
 }
 
-fn serve(stream: &UnixStream, machine: &Arc<Machine>, events: &Events) -> io::Result<()> {
+/// The main thread waits for this signal and puts everything in order.
+fn quit() -> io::Result<()> {
+    Ok(kill(Pid::this(), Signal::SIGTERM)?)
+}
+
+/// Tells a client that there are too many. Its socket is new, and has room for that.
+fn refuse(stream: &UnixStream) {
+    let error = format!("{MAX_CLIENTS} clients are connected already; close one and try again");
+    if stream.set_nonblocking(true).is_ok() {
+        // The only failure is that it closed the connection first.
+        let _ = reply(stream, &json!({ "ok": false, "error": error }));
+    }
+}
+
+/// Serves one client until it closes the connection; `quit` is called at its wish.
+///
+/// # Errors
+/// The client is not served any further, because of what it sent or did not read.
+pub fn serve(
+    stream: &UnixStream,
+    machine: &Arc<Machine>,
+    events: &Events,
+    quit: impl Fn() -> io::Result<()>,
+) -> io::Result<()> {
+    // Its own end of the connection may be among descriptors that it sends, which are closed when its bytes are read:
+    // so nobody may wait for it without reading, or it has no end.
+    stream.set_write_timeout(Some(ANSWER_DEADLINE))?;
     let mut requests = BufReader::new(stream);
     let mut line = String::new();
     loop {
@@ -185,22 +240,14 @@ fn serve(stream: &UnixStream, machine: &Arc<Machine>, events: &Events) -> io::Re
         }
         match serde_json::from_str(&line) {
             Ok(Request::Inspect { path }) => reply(stream, &inspect(&machine.inspect(), &path))?,
-            Ok(Request::Events {}) => {
-                for event in events.subscribe() {
-                    reply(stream, &event)?;
-                }
-                // Its end of the channel lives as long as this process, unless it was dropped.
-                reply(stream, &stamp(Event::Overrun))?;
-                return Ok(());
-            }
+            Ok(Request::Events {}) => return follow(stream, events),
             Ok(Request::Windows { fast }) => {
                 machine.set_fast(fast);
                 reply(stream, &json!({ "ok": true }))?;
             }
             Ok(Request::Quit {}) => {
                 reply(stream, &json!({ "ok": true }))?;
-                // The main thread waits for this signal and puts everything in order.
-                kill(Pid::this(), Signal::SIGTERM)?;
+                quit()?;
             }
             Err(error) => {
                 reply(stream, &json!({ "ok": false, "error": error.to_string() }))?;
@@ -213,6 +260,47 @@ fn serve(stream: &UnixStream, machine: &Arc<Machine>, events: &Events) -> io::Re
             }
         }
     }
+}
+
+/// Tells the client of events until it closes the connection, or leaves too many unread.
+fn follow(stream: &UnixStream, events: &Events) -> io::Result<()> {
+    stream.set_write_timeout(None)?;
+    let (number, news) = events.subscribe();
+    thread::scope(|scope| {
+        let telling = thread::Builder::new()
+            .name("control-events".into())
+            .spawn_scoped(scope, move || {
+                let told = news.iter().try_for_each(|event| reply(stream, &event));
+                // Its end of the channel lives as long as the subscription, unless it left too many unread.
+                let told = told.and_then(|()| reply(stream, &stamp(Event::Overrun)));
+                // Ends the wait below as well.
+                let _ = stream.shutdown(Shutdown::Both);
+                told
+            });
+        let ended = telling.as_ref().map_or(Ok(()), |_| until_closed(stream));
+        events.unsubscribe(number);
+        // A telling thread that waits for room hears that nobody will read.
+        let _ = stream.shutdown(Shutdown::Both);
+        drop(telling?);
+        ended
+    })
+}
+
+/// Waits until either end has closed the connection in both directions. What comes meanwhile is read and forgotten.
+fn until_closed(mut stream: &UnixStream) -> io::Result<()> {
+    let mut nothing = [0; 4096];
+    loop {
+        match stream.read(&mut nothing) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // It has said all, and may still listen.
+    let mut ends = [PollFd::new(stream.as_fd(), PollFlags::empty())];
+    while poll(&mut ends, PollTimeout::NONE) == Err(Errno::EINTR) {}
+    Ok(())
 }
 
 fn reply(mut stream: &UnixStream, value: &impl Serialize) -> io::Result<()> {
@@ -268,7 +356,7 @@ mod tests {
         let events = Events::default();
         events.ep_attached(true);
         events.link(true, 1);
-        let news = events.subscribe();
+        let (_, news) = events.subscribe();
         events.link(false, 1);
         let seen: Vec<_> = news.try_iter().map(|stamped| stamped.event).collect();
         assert_eq!(
@@ -290,7 +378,7 @@ mod tests {
     #[test]
     fn who_does_not_read_is_dropped() {
         let events = Events::default();
-        let news = events.subscribe();
+        let (_, news) = events.subscribe();
         for generation in 0..=MAX_UNREAD_EVENTS as u32 {
             events.link(true, generation);
         }

@@ -4,7 +4,6 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ use nix::sys::socket::{
 
 use super::library::{greet, part, until_closed};
 use super::{Side, DEADLINE};
+use crate::clients::Clients;
 use crate::machine::Machine;
 
 /// The most connections at a time. Two are libraries; the others have not said hello yet.
@@ -71,24 +71,21 @@ impl Machine {
     /// There can be no more threads.
     pub fn serve_windows(self: &Arc<Self>, listener: WindowsListener) -> io::Result<()> {
         let machine = self.clone();
-        let connections = Arc::new(AtomicUsize::new(0));
+        let clients = Clients::at_most(MAX_CONNECTIONS);
         let serve = move || loop {
             let socket = listener.accept();
-            if connections.load(Ordering::Relaxed) >= MAX_CONNECTIONS {
-                log::warn!("windows: {MAX_CONNECTIONS} connections already, another is refused");
+            let Some(present) = clients.admit("windows") else {
                 part(socket.as_fd());
                 continue;
-            }
-            connections.fetch_add(1, Ordering::Relaxed);
-            let (machine, counted) = (machine.clone(), connections.clone());
+            };
+            let machine = machine.clone();
             let spawned = thread::Builder::new()
                 .name("windows-client".into())
                 .spawn(move || {
                     stay(&machine, socket);
-                    counted.fetch_sub(1, Ordering::Relaxed);
+                    drop(present);
                 });
             if let Err(error) = spawned {
-                connections.fetch_sub(1, Ordering::Relaxed);
                 log::error!("windows: no thread for a connection: {error}");
             }
         };
