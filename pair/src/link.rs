@@ -238,7 +238,11 @@ mod tests {
     fn only_refusals_of_the_link_that_stands_count() {
         let mut steps = vec![(up(1), Some(Plug))];
         for generation in 2..20 {
-            steps.extend([(Down, None), (up(generation), None), (PlugRefused, Some(Plug))]);
+            steps.extend([
+                (Down, None),
+                (up(generation), None),
+                (PlugRefused, Some(Plug)),
+            ]);
         }
         steps.extend([
             (PlugRefused, Some(Plug)),

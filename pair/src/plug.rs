@@ -132,7 +132,8 @@ fn listen(
 /// The run cannot go on without the device's events.
 fn blind(reason: &str) -> Failure {
     let message = format!("the link's changes are not seen any more: {reason}");
-    let hint = "was the runner stopped, or the host short of CPU time? timeline.log has the last events";
+    let hint =
+        "was the runner stopped, or the host short of CPU time? timeline.log has the last events";
     Failure::harness(message).with_hint(hint)
 }
 
@@ -366,7 +367,9 @@ mod tests {
         /// Why the run fails, as it does.
         fn failure(&self) -> String {
             let never = |_: &crate::watch::State| None::<()>;
-            let failure = self.watch.wait("the failure", Duration::from_secs(10), never);
+            let failure = self
+                .watch
+                .wait("the failure", Duration::from_secs(10), never);
             failure.unwrap_err().message
         }
     }

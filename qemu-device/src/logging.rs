@@ -120,7 +120,10 @@ fn write_all(queue: &Receiver<Message>, lost: &AtomicU64, mut out: impl Write) {
         }
         let lost = lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            put(format!("({lost} lines are lost: they came faster than they were read)\n").as_bytes());
+            put(
+                format!("({lost} lines are lost: they came faster than they were read)\n")
+                    .as_bytes(),
+            );
         }
     }
 }
@@ -184,7 +187,10 @@ impl Damper {
         for (_, kind) in self.kinds.drain() {
             if kind.held > 1 {
                 let others = kind.held - 1;
-                put(format!("({others} more such lines were left out before the next)\n").as_bytes());
+                put(
+                    format!("({others} more such lines were left out before the next)\n")
+                        .as_bytes(),
+                );
             }
             if kind.held > 0 {
                 put(&kind.last);
@@ -213,7 +219,9 @@ mod tests {
         let mut written = Vec::new();
         let (sender, queue) = sync_channel(100_000);
         for line in lines {
-            sender.send(Message::Line(line.into_bytes().into())).unwrap();
+            sender
+                .send(Message::Line(line.into_bytes().into()))
+                .unwrap();
         }
         drop(sender);
         write_all(&queue, &AtomicU64::new(0), &mut written);
@@ -226,7 +234,10 @@ mod tests {
         let other = "[2026-01-01T00:00:00Z WARN  x] something else\n".to_owned();
         let text = log((0..5000).map(line).chain([other.clone()]));
         assert!(text.contains(&other));
-        assert!(text.contains(&line(0)) && text.contains(&line(4999)), "{text}");
+        assert!(
+            text.contains(&line(0)) && text.contains(&line(4999)),
+            "{text}"
+        );
         assert!(text.contains(" more such lines were left out"));
         // Even a slow machine does not take ten periods for it.
         assert!(text.lines().count() < 10 * (BURST as usize + 3), "{text}");
@@ -243,7 +254,9 @@ mod tests {
     fn kinds_are_bounded() {
         let mut damper = Damper::new(Instant::now());
         let word = |n: usize| "xyz".repeat(n);
-        let taken = (0..1000).filter(|n| damper.takes(word(*n).as_bytes())).count();
+        let taken = (0..1000)
+            .filter(|n| damper.takes(word(*n).as_bytes()))
+            .count();
         assert!(taken < MAX_KINDS + BURST as usize + 1);
         assert!(damper.kinds.len() <= MAX_KINDS + 1);
     }

@@ -19,6 +19,7 @@
 
 mod arena;
 mod arguments;
+mod budget;
 mod connection;
 mod protocol;
 mod qemu;
@@ -103,6 +104,11 @@ fn install<'a>(words: impl Iterator<Item = &'a OsStr>) -> Result<(), String> {
 
 /// The thread: one connection, from beginning to end.
 fn run(arguments: &Arguments, version: &str, arena: &Arena, regions: &'static Regions) {
+    if let Err(error) = regions.serve_later() {
+        report(format_args!(
+            "no thread for a clock, {error}: vCPUs may stand for windows at any time"
+        ));
+    }
     let socket = &arguments.socket;
     let stream = match connection::open(socket, PATIENCE) {
         Ok(stream) => stream,

@@ -17,20 +17,31 @@
 //!
 //! All changes are made by one bottom half of the main loop, which makes the tree what was asked for
 //! last: bottom halves run in no particular order.
+//!
+//! What is gone goes at once. To add something all vCPUs are stopped ([`Regions::standing`]), and a peer can
+//! open and close a window thousands of times a second: so additions have a [`Budget`], and when it is spent
+//! they wait for a few milliseconds. Until then accesses trap.
 
 use crate::arena::{self, Arena};
+use crate::budget::Budget;
 use crate::qemu::{MemoryRegion, Object, Qemu, GO_ON, MEMORY_REGION};
 use crate::range::{Range, BARS};
 use crate::report::report;
 use abi::windows::PAGE_SIZE;
 use std::ffi::{c_int, c_void, CStr, CString};
+use std::io;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::mpsc::{channel, Sender};
+use std::sync::{Mutex, OnceLock, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
 /// Above what traps, which has 0.
 const PRIORITY: c_int = 1;
+/// How long vCPUs may stand for windows that come in a burst, before additions have to wait. One takes about a
+/// millisecond.
+const BURST: Duration = Duration::from_millis(20);
 
 /// The windows in this QEMU's memory tree.
 pub struct Regions {
@@ -47,6 +58,12 @@ pub struct Regions {
     behind: AtomicBool,
     /// Only the bottom half uses it.
     tree: Mutex<Tree>,
+    /// How long vCPUs may stand; only the bottom half uses it.
+    budget: Mutex<Budget>,
+    /// Takes how long to wait until the main loop is asked to look again, once there is a clock.
+    clock: OnceLock<Sender<Duration>>,
+    /// The clock runs.
+    postponed: AtomicBool,
 }
 
 // SAFETY: `arena` is an address and never followed here. Everything else that is no lock or atomic is
@@ -75,6 +92,15 @@ type Place = (*mut MemoryRegion, Range);
 impl Regions {
     /// Nothing yet, for the device at `device` (a QOM path). Lives as long as QEMU.
     pub fn new(qemu: Qemu, device: CString, arena: &'static Arena) -> Option<&'static Self> {
+        Self::with_budget(qemu, device, arena, BURST)
+    }
+
+    fn with_budget(
+        qemu: Qemu,
+        device: CString,
+        arena: &'static Arena,
+        burst: Duration,
+    ) -> Option<&'static Self> {
         Some(Box::leak(Box::new(Self {
             qemu,
             device,
@@ -86,7 +112,46 @@ impl Regions {
                 memory: ptr::null_mut(),
                 aliases: Vec::new(),
             }),
+            budget: Mutex::new(Budget::new(burst, Instant::now())),
+            clock: OnceLock::new(),
+            postponed: AtomicBool::new(false),
         })))
+    }
+
+    /// Starts the clock, on a thread with the caller's signal mask. Without it no addition waits.
+    ///
+    /// # Errors
+    /// There can be no more threads.
+    pub fn serve_later(&'static self) -> io::Result<()> {
+        let (sender, waits) = channel();
+        let run = move || {
+            for wait in waits {
+                std::thread::sleep(wait);
+                self.postponed.store(false, Ordering::Release);
+                self.schedule();
+            }
+        };
+        let thread = std::thread::Builder::new().name("spider-later".into());
+        thread.spawn(run)?;
+        let _ = self.clock.set(sender);
+        Ok(())
+    }
+
+    /// Whether additions have to wait. The main loop then looks again when they need not any more.
+    fn postpone(&self) -> bool {
+        let Some(clock) = self.clock.get() else {
+            return false;
+        };
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = budget.wait(Instant::now());
+        if wait.is_zero() {
+            return false;
+        }
+        if !self.postponed.swap(true, Ordering::AcqRel) {
+            // The clock runs as long as QEMU does.
+            let _ = clock.send(wait);
+        }
+        true
     }
 
     /// Asks for `wanted` to be the windows, soon. Never waits for QEMU.
@@ -158,6 +223,7 @@ impl Regions {
         // Vendor and device id, which QEMU asks the device for each time.
         const ID: u32 = 0;
         const CONFIG_SIZE: u32 = 256;
+        let begun = Instant::now();
         // SAFETY: in the main loop, under the big lock, as in QEMU's own callers.
         unsafe { (self.qemu.pause_all_vcpus)() };
         let device = self.device();
@@ -169,6 +235,8 @@ impl Regions {
         let result = act(answered);
         // SAFETY: as above. They stay stopped if the machine is.
         unsafe { (self.qemu.resume_all_vcpus)() };
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        budget.spend(begun.elapsed(), Instant::now());
         result
     }
 
@@ -202,7 +270,11 @@ struct Plan {
 impl Tree {
     /// Makes the tree what is wanted; `false` if some of it must wait. Under the big lock.
     fn settle(&mut self, regions: &Regions) -> bool {
-        let plan = self.plan(regions);
+        let mut plan = self.plan(regions);
+        if !plan.new.is_empty() && regions.postpone() {
+            plan.new.clear();
+            plan.whole = false;
+        }
         if plan.new.is_empty() {
             self.carry_out(regions, &plan);
             return plan.whole;

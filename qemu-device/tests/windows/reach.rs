@@ -19,7 +19,11 @@ fn a_bar_larger_than_windows_reach_is_windows_as_far_as_they_do() {
     let mut pair = Pair::start();
     let file = memory(BIG);
     pair.ep.map(MORE_RAM, BIG, Some((&file, 0)));
-    pair.register(spider::DBI, dbi::MISC_CONTROL_1, dbi::RO_WRITE_ENABLE.mask());
+    pair.register(
+        spider::DBI,
+        dbi::MISC_CONTROL_1,
+        dbi::RO_WRITE_ENABLE.mask(),
+    );
     let size = BIG.ilog2() - rebar::MIN_LOG2;
     let at = dbi::RESIZABLE_BAR + rebar::CAPABILITY;
     pair.register(spider::DBI, at, rebar::SIZES.place(1 << size));

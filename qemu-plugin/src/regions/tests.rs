@@ -38,9 +38,20 @@ struct Fake {
     drained: bool,
     /// It does not answer.
     silent: bool,
+    /// How often vCPUs have been stopped, and how long each time.
+    stands: u32,
+    stand: Duration,
 }
 
 static FAKE: LazyLock<Mutex<Fake>> = LazyLock::new(Mutex::default);
+
+/// The fake is one for all, as QEMU is: one story at a time.
+fn story() -> MutexGuard<'static, ()> {
+    static STORY: Mutex<()> = Mutex::new(());
+    let story = STORY.lock().unwrap_or_else(PoisonError::into_inner);
+    *fake() = Fake::default();
+    story
+}
 
 fn fake() -> MutexGuard<'static, Fake> {
     FAKE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -153,6 +164,8 @@ unsafe extern "C" fn pause() {
     let mut fake = fake();
     assert!(!fake.standing && !fake.open);
     (fake.standing, fake.drained) = (true, false);
+    fake.stands += 1;
+    std::thread::sleep(fake.stand);
 }
 unsafe extern "C" fn resume() {
     let mut fake = fake();
@@ -301,7 +314,7 @@ fn over(range: Range) -> (String, u64, u64, u64) {
 
 #[test]
 fn the_tree_becomes_what_was_wanted_last() {
-    // The fake is one for all, as QEMU is: one story.
+    let _story = story();
     static ARENA: LazyLock<Arena> = LazyLock::new(|| Arena::reserve().unwrap());
     let device = c"/machine/peripheral/function".to_owned();
     let regions = Regions::new(QEMU, device, &ARENA).unwrap();
@@ -389,6 +402,54 @@ fn the_tree_becomes_what_was_wanted_last() {
     main_loop();
     assert_eq!(fake().laid(), []);
     assert_eq!(fake().aliases(), before);
+}
+
+#[test]
+fn a_window_that_is_toggled_does_not_keep_the_vcpus_standing() {
+    let _story = story();
+    static ARENA: LazyLock<Arena> = LazyLock::new(|| Arena::reserve().unwrap());
+    let device = c"/machine/peripheral/function".to_owned();
+    let burst = Duration::from_millis(5);
+    let regions = Regions::with_budget(QEMU, device, &ARENA, burst).unwrap();
+    regions.serve_later().unwrap();
+    fake().plug(&BARS_OF_THE_FUNCTION);
+    (fake().stands, fake().stand) = (0, Duration::from_millis(1));
+
+    let window = vec![pages(2, 0, 4)];
+    let begun = Instant::now();
+    let mut toggles = 0;
+    while begun.elapsed() < Duration::from_millis(500) {
+        regions.want(window.clone());
+        main_loop();
+        regions.want(vec![]);
+        // What is gone does not wait; the clock may be about to ask for the same turn of the main loop.
+        let asked = Instant::now();
+        while !fake().laid().is_empty() {
+            main_loop();
+            assert!(asked.elapsed() < Duration::from_secs(5), "it stays");
+        }
+        toggles += 1;
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    let (stands, time) = (fake().stands, begun.elapsed());
+    let most = burst + time / 10 + Duration::from_millis(1);
+    assert!(fake().stand * stands <= most, "{stands} in {time:?}");
+    assert!(stands >= 5 && toggles > 2 * stands, "{stands} of {toggles}");
+
+    // The last is laid when its time has come, although nothing more is asked for.
+    regions.want(window.clone());
+    let begun = Instant::now();
+    while fake().laid() != [over(window[0])] {
+        main_loop();
+        assert!(begun.elapsed() < Duration::from_secs(5), "it is never laid");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    fake().stand = Duration::ZERO;
+    regions.want(vec![]);
+    while !fake().laid().is_empty() || regions.postponed.load(Ordering::Acquire) {
+        main_loop();
+    }
+    std::thread::sleep(Duration::from_millis(20));
 }
 
 /// The sockets of a process that dies close one after the other: one that still takes connections is no
