@@ -25,6 +25,7 @@ in_window() {
 }
 
 tool_load
+same 'a window without a buffer' $((0xffffffff)) $(($(peek 2 0)))
 echo '=== the EP takes its buffer back'
 for _ in 1 2; do
     opens ep "$EP_TOOL" rc "$RC_TOOL"

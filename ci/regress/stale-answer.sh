@@ -41,10 +41,15 @@ echo '=== the EP sleeps under a command'
 tool_load
 ep_qemu=$(pgrep -f -- "qemu-system-aarch64.*$(sed -nE 's/.*"sockets": "([^"]+)".*/\1/p' "$SPIDER_PAIR_RUN/run.json")/ep")
 ep_qemu=${ep_qemu%%$'\n'*}
-kill -STOP "$ep_qemu"
-rc "echo N >$RC_TOOL/link" && said=0 || said=$?
-kill -CONT "$ep_qemu"
-[ "$said" != 0 ] || fail 'the RC had an answer of an EP that sleeps'
+# asleep COMMAND: the RC's command has no answer.
+asleep() {
+    local said=0
+    kill -STOP "$ep_qemu"
+    rc "$1" || said=$?
+    kill -CONT "$ep_qemu"
+    [ "$said" != 0 ] || fail "the RC had an answer of an EP that sleeps: $1"
+}
+asleep "echo N >$RC_TOOL/link"
 for _ in 1 2 3 4; do
     for link in Y N; do
         rc "echo $link >$RC_TOOL/link"
@@ -52,12 +57,24 @@ for _ in 1 2 3 4; do
     done
 done
 
+# The buffer was freed when that failed.
+asleep "echo 4096 >$RC_TOOL/peer0/mw_trans0"
+sleep 1
+same 'windows of the EP' 0 "$("$PAIR" inspect iatu.outbound | grep -c 'base:' || true)"
+
 echo '=== too early'
 # The EP reads no address in BAR 2 when the command comes, and a moment later it does.
 bar=$(rc "setpci -s $FUNCTION BASE_ADDRESS_2")
 rc "modprobe -r ntb_tool; modprobe -r ntb_hw_epf; modprobe ntb_hw_epf; modprobe ntb_tool
     setpci -s $FUNCTION BASE_ADDRESS_2=0
     { sleep 0.8; setpci -s $FUNCTION BASE_ADDRESS_2=$bar; } & echo Y >$RC_TOOL/link; status=\$?; wait; exit \$status"
+link_is Y
+
+# Nor does it last for ever.
+rc "echo N >$RC_TOOL/link; setpci -s $FUNCTION BASE_ADDRESS_2=0"
+rc "modprobe -r ntb_tool; modprobe -r ntb_hw_epf; modprobe ntb_hw_epf; modprobe ntb_tool"
+if rc "echo Y >$RC_TOOL/link"; then fail 'a link through a BAR that has no address'; fi
+rc "setpci -s $FUNCTION BASE_ADDRESS_2=$bar; echo Y >$RC_TOOL/link"
 link_is Y
 
 echo '=== an export that was refused'

@@ -164,8 +164,7 @@ impl Endpoint {
     /// As `command`, which takes `operands` besides: 64 bits each, and where they go.
     ///
     /// An endpoint clears a command when it takes it, and answers when it is done. So what stands there
-    /// before belongs to an earlier command, whose driver may have gone or not have waited. A command
-    /// that is not answered in time is taken back, lest it be done when nobody counts on it any more.
+    /// before belongs to an earlier command, whose driver may have gone or not have waited.
     fn command_with(&self, command: Command, argument: u32, operands: &[(u32, u64)]) -> Result {
         let _one_at_a_time = self.command.lock();
         let ask = || {
@@ -191,7 +190,7 @@ impl Endpoint {
                 Some(Status::Error) if taken => break Err(EINVAL),
                 None if raw == !0 => break Err(ENODEV),
                 _ if late => {
-                    self.registers.write32(control::COMMAND, 0);
+                    self.take_back(command, argument);
                     dev_err!(
                         self.pdev,
                         "the endpoint did not answer {:?} within {} ms\n",
@@ -209,6 +208,14 @@ impl Endpoint {
         };
         self.registers.write16(control::COMMAND_STATUS, 0);
         outcome
+    }
+
+    /// A command was not answered in time. An endpoint that wakes up again is to take it back, lest a
+    /// window lead to a buffer that its owner freed when this failed.
+    fn take_back(&self, command: Command, argument: u32) {
+        let instead = command.when_unanswered();
+        self.registers.write32(control::ARGUMENT, argument);
+        self.registers.write32(control::COMMAND, instead as u32);
     }
 
     /// The header of the exported DMA channels, if there are any; refused with one line if it is not

@@ -105,6 +105,16 @@ impl Command {
             _ => return None,
         })
     }
+
+    /// What to leave, with the same argument, to an EP that did not answer this command in time: the
+    /// command that undoes it, or else this one, since it undoes another.
+    pub const fn when_unanswered(self) -> Self {
+        match self {
+            Self::ConfigureDoorbell | Self::TeardownDoorbell => Self::TeardownDoorbell,
+            Self::ConfigureMw | Self::TeardownMw => Self::TeardownMw,
+            Self::LinkUp | Self::LinkDown => Self::LinkDown,
+        }
+    }
 }
 
 /// How a command ended; 0 is "not yet".
