@@ -37,6 +37,7 @@ pub mod signals;
 pub mod status;
 pub mod suite;
 pub mod timeline;
+pub mod trust;
 pub mod watch;
 pub mod windows;
 

@@ -4,18 +4,23 @@
 use crate::options::Iommu;
 use crate::side::Sides;
 use crate::status::Failure;
+use crate::trust;
 use crate::windows::Serving;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use std::env;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 /// The environment variable that names the run which `ep`, `rc`, `inspect` and `gdb` talk to.
 pub const RUN_VARIABLE: &str = "SPIDER_PAIR_RUN";
+
+/// The file in a socket directory that a live run holds locked.
+const LOCK: &str = "lock";
 
 /// `run.json`: what other commands must know of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -117,15 +122,22 @@ impl Run {
         let runs = runs.canonicalize().map_err(cannot(runs))?;
         let dir = new_dir(&runs, &stamp()).map_err(cannot(&runs))?;
         let parent = sockets_parent();
-        fs::create_dir_all(&parent).map_err(cannot(&parent))?;
-        sweep(&parent);
+        let sweepable = trust::private_dir(&parent).map_err(|error| {
+            let message = format!("{} cannot hold this run's sockets", parent.display());
+            Failure::harness(message)
+                .caused_by(error)
+                .with_hint("remove it, or let XDG_RUNTIME_DIR name a directory of your own")
+        })?;
+        sweep(&sweepable);
         let sockets = tempfile::Builder::new()
             .prefix("r")
             .rand_bytes(6)
+            .permissions(fs::Permissions::from_mode(0o700))
             .tempdir_in(&parent)
             .map_err(cannot(&parent))?
             .keep();
-        let lock = lock(&sockets, FlockArg::LockExclusiveNonblock)
+        let lock = File::create(sockets.join(LOCK))
+            .and_then(|_| lock(&trust::open_dir(&sockets)?, FlockArg::LockExclusiveNonblock))
             .and_then(|lock| lock.ok_or_else(|| io::Error::other("another run has taken it")))
             .map_err(cannot(&sockets))?;
         let sockets = Sockets(sockets);
@@ -167,10 +179,7 @@ impl Run {
         let write = || -> io::Result<()> {
             let file = tempfile::NamedTempFile::new_in(&self.dir)?;
             serde_json::to_writer_pretty(&file, value)?;
-            fs::set_permissions(
-                file.path(),
-                std::os::unix::fs::PermissionsExt::from_mode(0o644),
-            )?;
+            fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644))?;
             file.persist(&path)?;
             Ok(())
         };
@@ -255,31 +264,31 @@ pub fn find(runs: &Path) -> Result<(PathBuf, Record), Failure> {
     }
 }
 
+/// Reads a run's record. It names sockets, programs and scripts: nobody else may have written it.
 fn load(dir: &Path) -> Result<Record, Failure> {
-    let path = dir.join("run.json");
-    let read = || -> io::Result<Record> { Ok(serde_json::from_reader(File::open(&path)?)?) };
+    let read = || -> io::Result<Record> {
+        let dir = trust::own_dir(&dir.canonicalize()?)?;
+        let file = trust::own_file(&trust::by_descriptor(&dir).join("run.json"))?;
+        Ok(serde_json::from_reader(io::BufReader::new(file))?)
+    };
     read().map_err(|error| {
-        Failure::harness(format!("{} is no run's directory", dir.display())).caused_by(error)
+        Failure::harness(format!("{} is no run of yours", dir.display())).caused_by(error)
     })
 }
 
 fn is_live(record: &Record) -> bool {
     // Free to be locked, or gone: the runner has ended, however it did.
     // Shared, so that two who look do not take each other for the runner.
-    record.sockets.is_dir()
-        && matches!(
-            lock(&record.sockets, FlockArg::LockSharedNonblock),
-            Ok(None)
-        )
+    let dir = trust::private_dir_there(&record.sockets);
+    dir.is_ok_and(|dir| matches!(lock(&dir, FlockArg::LockSharedNonblock), Ok(None)))
 }
 
-/// Locks a socket directory; None when a live run has it.
-fn lock(dir: &Path, how: FlockArg) -> io::Result<Option<Flock<File>>> {
+/// Locks a socket directory by its file `lock`, which is there; None when a live run has it.
+fn lock(dir: &File, how: FlockArg) -> io::Result<Option<Flock<File>>> {
     let file = File::options()
-        .create(true)
-        .truncate(false)
         .write(true)
-        .open(dir.join("lock"))?;
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(trust::by_descriptor(dir).join(LOCK))?;
     match Flock::lock(file, how) {
         Ok(lock) => Ok(Some(lock)),
         Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
@@ -291,20 +300,28 @@ fn lock(dir: &Path, how: FlockArg) -> io::Result<Option<Flock<File>>> {
 fn sockets_parent() -> PathBuf {
     // `r` and 6 letters, `/control.sock`: 30 bytes of the 107 are enough for what comes below.
     match env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
-        Some(dir) if dir.is_dir() && dir.as_os_str().len() < 60 => dir.join("spider-pair"),
+        // Not what `su` or `sudo -E` leave of another user's environment.
+        Some(dir) if dir.as_os_str().len() < 60 && trust::own_dir(&dir).is_ok() => {
+            dir.join("spider-pair")
+        }
         _ => PathBuf::from(format!("/tmp/spider-pair-{}", nix::unistd::getuid())),
     }
 }
 
-/// Removes the socket directories of runs that were killed.
-fn sweep(parent: &Path) {
-    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let path = entry.path();
-        // A directory without a lock file may be a run that is just beginning.
-        if path.join("lock").exists()
-            && matches!(lock(&path, FlockArg::LockExclusiveNonblock), Ok(Some(_)))
-        {
-            log::debug!("removing {}, left by a run that was killed", path.display());
+/// Removes the socket directories of runs that were killed, below this directory and nowhere else.
+fn sweep(parent: &File) {
+    let parent = trust::by_descriptor(parent);
+    for entry in fs::read_dir(&parent).into_iter().flatten().flatten() {
+        // One without a lock file may be a run that is just beginning.
+        let path = parent.join(entry.file_name());
+        let free = trust::open_dir(&path)
+            .and_then(|dir| lock(&dir, FlockArg::LockExclusiveNonblock))
+            .is_ok_and(|lock| lock.is_some());
+        if free {
+            log::debug!(
+                "removing {:?}, left by a run that was killed",
+                entry.file_name()
+            );
             let _ = fs::remove_dir_all(&path);
         }
     }
@@ -318,7 +335,7 @@ pub(crate) fn new_dir(runs: &Path, stamp: &str) -> io::Result<PathBuf> {
         } else {
             format!("{stamp}-{n}")
         };
-        match fs::create_dir(runs.join(&name)) {
+        match fs::DirBuilder::new().mode(0o755).create(runs.join(&name)) {
             Ok(()) => return Ok(runs.join(name)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
@@ -401,11 +418,57 @@ mod tests {
     #[test]
     fn a_killed_runs_sockets_are_swept() {
         let parent = tempfile::tempdir().unwrap();
-        let dead = parent.path().join("rdead");
-        fs::create_dir(&dead).unwrap();
-        drop(lock(&dead, FlockArg::LockExclusiveNonblock).unwrap());
-        sweep(parent.path());
-        assert!(!dead.exists());
+        let [dead, live, beginning] =
+            ["rdead", "rlive", "rbeginning"].map(|name| parent.path().join(name));
+        for dir in [&dead, &live, &beginning] {
+            fs::create_dir(dir).unwrap();
+        }
+        for dir in [&dead, &live] {
+            File::create(dir.join(LOCK)).unwrap();
+        }
+        let held = lock(&File::open(&live).unwrap(), FlockArg::LockExclusiveNonblock).unwrap();
+        sweep(&File::open(parent.path()).unwrap());
+        assert!(!dead.exists() && live.exists() && beginning.exists());
+        drop(held);
+    }
+
+    /// A stranger's link in the directory, or in its place, leads to what a run was never asked to remove.
+    #[test]
+    fn nothing_is_swept_through_a_link() {
+        let place = tempfile::tempdir().unwrap();
+        let [precious, parent, link] =
+            ["precious", "parent", "link"].map(|name| place.path().join(name));
+        for dir in [&precious, &parent] {
+            fs::create_dir(dir).unwrap();
+        }
+        fs::write(precious.join(LOCK), "").unwrap();
+        std::os::unix::fs::symlink(&precious, parent.join("r")).unwrap();
+        sweep(&File::open(&parent).unwrap());
+        assert!(precious.join(LOCK).exists());
+        std::os::unix::fs::symlink(place.path(), &link).unwrap();
+        assert!(trust::private_dir(&link).is_err());
+    }
+
+    /// `run.json` names sockets, programs and gdb's scripts: another user's is not followed.
+    #[test]
+    fn another_users_run_is_not_taken_for_ones_own() {
+        let runs = tempfile::tempdir().unwrap();
+        let run = Run::create(runs.path()).unwrap();
+        run.record(&record(&run)).unwrap();
+        let json = run.dir.join("run.json");
+        for (path, mode, as_it_was) in [(&json, 0o666, 0o644), (&run.dir, 0o777, 0o755)] {
+            let set = |mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+            set(mode);
+            assert!(find(runs.path()).is_err());
+            let refused = load(&run.dir).unwrap_err().report();
+            assert!(refused.contains("open to other users"), "{refused}");
+            set(as_it_was);
+            assert!(find(runs.path()).is_ok());
+        }
+        let kept = run.dir.join("kept.json");
+        fs::rename(&json, &kept).unwrap();
+        std::os::unix::fs::symlink(&kept, &json).unwrap();
+        assert!(find(runs.path()).is_err());
     }
 
     #[test]

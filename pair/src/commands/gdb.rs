@@ -7,6 +7,7 @@ use crate::qmp;
 use crate::run::{self, Record, Sockets};
 use crate::side::Side;
 use crate::status::{Exit, Failure};
+use crate::trust;
 use images::{Images, Progress};
 use std::env;
 use std::ffi::OsString;
@@ -38,8 +39,15 @@ pub fn gdb(runs: &Path, target: Debug, arguments: &[String]) -> Result<Exit, Fai
         Some(vmlinux) => {
             if let Some(scripts) = record.build_dir[side].as_ref().map(|dir| dir.join("vmlinux-gdb.py")) {
                 // gdb loads the kernel's own scripts (lx-symbols, lx-dmesg) only from where it is told.
-                if let Some(dir) = scripts.parent().filter(|_| scripts.exists()) {
-                    command.arg("-iex").arg(format!("add-auto-load-safe-path {}", dir.display()));
+                match scripts.parent().filter(|_| scripts.exists()) {
+                    Some(dir) if trust::may_run(&scripts) => {
+                        command.arg("-iex").arg(format!("add-auto-load-safe-path {}", dir.display()));
+                    }
+                    Some(_) => eprintln!(
+                        "pair: {} is another user's, so gdb does not run it",
+                        scripts.display()
+                    ),
+                    None => {}
                 }
             }
             command.arg(vmlinux);
