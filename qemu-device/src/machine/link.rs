@@ -182,10 +182,11 @@ impl Machine {
         if let Some(event) = told {
             log::info!("{event:?}");
         }
-        let silicon = self.silicon();
-        if silicon.controller.link_generation() == Some(generation) {
-            self.change(silicon, |silicon, _| silicon.controller.rc_reset());
-        }
+        self.change(self.silicon(), |silicon, _| {
+            if silicon.controller.link_generation() == Some(generation) {
+                silicon.controller.rc_reset();
+            }
+        });
         self.follow_memory();
     }
 }
