@@ -5,6 +5,7 @@
 //! The device listens at [`SOCKET`] in its directory (`AF_UNIX`, `SOCK_SEQPACKET`: one datagram is one
 //! message). The library of each QEMU connects once, at start, and says [`Hello`]. From then on:
 //!
+//! - the library may send [`Fence`] with one file descriptor, once, before its first answer;
 //! - the device sends [`Map`] with one file descriptor before the first window that names it, and
 //!   [`Unmap`] once no window does and the memory is gone;
 //! - it sends a *set* ([`SetHeader`], then up to [`MAX_WINDOWS`] [`Window`]s): all the windows that
@@ -13,7 +14,8 @@
 //! - the library answers each set with [`Ack`] as soon as no access of its guest reaches anything but
 //!   what the set says or the trap: windows that are gone are void (all ones), those that moved are
 //!   remapped. Adding and removing memory regions may come later. An answer that takes longer than
-//!   [`ACK_DEADLINE_MS`] ends the connection, and so does any message that is none of these;
+//!   [`ACK_DEADLINE_MS`] ends the connection, and so does any message that is none of these. Windows of a
+//!   library with a fence are then closed to writes before the device goes on;
 //! - a device that ends a connection says [`GOODBYE`] before. It serves what traps from then on. One that
 //!   is no more has not said it; nothing else tells the two apart at once, since the sockets of a process
 //!   that dies close one after the other.
@@ -61,6 +63,8 @@ pub mod kind {
     pub const HELLO: u32 = 0x01;
     /// [`super::Ack`], from the library.
     pub const ACK: u32 = 0x02;
+    /// [`super::Fence`], from the library, with one file descriptor.
+    pub const FENCE: u32 = 0x03;
     /// [`super::Map`], from the device, with one file descriptor.
     pub const MAP: u32 = 0x11;
     /// [`super::Unmap`], from the device.
@@ -93,6 +97,15 @@ pub struct Hello {
 pub struct Ack {
     /// [`SetHeader::seq`] of the set.
     pub seq: u64,
+}
+
+/// `kind, 0, base (8)` and one descriptor, a userfaultfd of the library's process in which every window is registered
+/// for write protection (`UFFDIO_REGISTER_MODE_WP`). With it the device closes windows to writes in a process that is
+/// stopped, or late: whoever writes there sleeps until the library has voided the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// Address in that process of the first byte of BAR 0. BAR n begins n times [`REACH`] behind it.
+    pub base: u64,
 }
 
 /// `kind, id, size (8), fd_offset (8)` and one descriptor: RAM of the peer guest that windows may
@@ -230,6 +243,26 @@ impl Ack {
         }
         Some(Self {
             seq: get64(bytes, 8),
+        })
+    }
+}
+
+impl Fence {
+    /// Bytes on the wire.
+    pub const SIZE: usize = 16;
+
+    /// The message.
+    pub const fn to_bytes(self) -> [u8; Self::SIZE] {
+        put([kind::FENCE, 0, low(self.base), high(self.base)])
+    }
+
+    /// The message, if `bytes` are one.
+    pub const fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        if !is(bytes, kind::FENCE, Self::SIZE) {
+            return None;
+        }
+        Some(Self {
+            base: get64(bytes, 8),
         })
     }
 }

@@ -5,7 +5,9 @@
 //! refer to places in here; a place shows the peer's RAM, or void, and changes from one to the other in
 //! a single mmap(2). A stale translation of a vCPU thus always finds what its BAR has *now*.
 
+use crate::fence::Fence;
 use crate::range::{Range, BARS, REACH};
+use crate::report::report;
 use nix::fcntl::{fcntl, FcntlArg, SealFlag};
 use nix::sys::memfd::{memfd_create, MFdFlags};
 use nix::sys::mman::{mmap, mmap_anonymous, MapFlags, ProtFlags};
@@ -27,6 +29,8 @@ pub struct Arena {
     base: usize,
     /// All ones.
     void: File,
+    /// Lets the device close windows, where the kernel can do that.
+    fence: Option<Fence>,
 }
 
 impl Arena {
@@ -45,7 +49,25 @@ impl Arena {
         // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
         let base = unsafe { mmap_anonymous(None, length, ProtFlags::PROT_NONE, flags) }?;
         let base = base.as_ptr() as usize;
-        Ok(Self { base, void })
+        let fence = Fence::open();
+        let fence = fence.inspect_err(|error| {
+            report(format_args!(
+                "no userfaultfd ({error}): if this QEMU is stopped, it may still write to windows that are closed meanwhile"
+            ));
+        });
+        let fence = fence.ok();
+        Ok(Self { base, void, fence })
+    }
+
+    /// What the device needs to close windows.
+    pub fn fence(&self) -> Option<(BorrowedFd<'_>, abi::windows::Fence)> {
+        let base = self.base as u64;
+        let fence = self.fence.as_ref()?;
+        Some((fence.as_fd(), abi::windows::Fence { base }))
+    }
+
+    fn address(&self, range: Range) -> u64 {
+        self.base as u64 + Self::offset(range)
     }
 
     /// Where it begins, for QEMU to make a region of [`SIZE`] bytes of.
@@ -65,7 +87,12 @@ impl Arena {
     /// mmap(2) fails; the place may then be inaccessible, until it is voided.
     pub fn map(&self, range: Range, memory: BorrowedFd, file_offset: u64) -> io::Result<()> {
         let at = Self::offset(range);
-        self.place(at, range.len(), MapFlags::MAP_SHARED, memory, file_offset)
+        self.place(at, range.len(), MapFlags::MAP_SHARED, memory, file_offset)?;
+        if let Some(fence) = &self.fence {
+            fence.guard(self.address(range), range)?;
+            fence.wake(self.address(range), range);
+        }
+        Ok(())
     }
 
     /// Lets `range` read as all ones. What a guest writes there stays in its own pages until the next
@@ -82,6 +109,9 @@ impl Arena {
             self.place(at, part, flags, self.void.as_fd(), 0)?;
             at += part;
             left -= part;
+        }
+        if let Some(fence) = &self.fence {
+            fence.wake(self.address(range), range);
         }
         Ok(())
     }

@@ -11,20 +11,21 @@ use abi::windows::{Ack, Hello, GOODBYE, MAX_MESSAGE};
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    connect, recvmsg, send, setsockopt, socket, sockopt, AddressFamily, ControlMessageOwned,
-    MsgFlags, SockFlag, SockType, UnixAddr,
+    connect, recv, recvmsg, sendmsg, setsockopt, socket, sockopt, AddressFamily, ControlMessage,
+    ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
 };
 use nix::sys::time::TimeVal;
-use std::io::{self, IoSliceMut};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// How often to look for a socket that is not there yet.
 const RETRY: Duration = Duration::from_millis(20);
-/// Room for descriptors in one message; more than the protocol has, so that too many are noticed.
-const FILES: usize = 4;
+/// Room for descriptors in one message: as many as come with one (the kernel's `SCM_MAX_FD`), so that none is cut off. Of
+/// a message that is cut, nix does not show those that came, and nobody would close them.
+const FILES: usize = 253;
 
 /// How a connection ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -78,10 +79,10 @@ pub fn serve(
     mut publish: impl FnMut(Vec<Range>),
 ) -> End {
     let mut state = State::default();
-    let end = match greet(stream, side, patience) {
+    let end = match greet(stream, side, patience, arena) {
         Ok(()) => loop {
             let before = state.windows_now();
-            if let Err(end) = turn(stream, &mut state, arena, &mut publish) {
+            if let Err(end) = turn(stream, &mut state, &before, arena, &mut publish) {
                 // A step that failed halfway has left both behind.
                 void(arena, &before);
                 break end;
@@ -93,15 +94,20 @@ pub fn serve(
     end
 }
 
-fn greet(stream: &OwnedFd, side: u32, patience: Duration) -> io::Result<()> {
+fn greet(stream: &OwnedFd, side: u32, patience: Duration, arena: &Arena) -> io::Result<()> {
     wait_at_most(stream, patience)?;
-    tell(stream, &Hello::new(side).to_bytes())
+    tell(stream, &Hello::new(side).to_bytes(), None)?;
+    match arena.fence() {
+        Some((file, fence)) => tell(stream, &fence.to_bytes(), Some(file)),
+        None => Ok(()),
+    }
 }
 
-/// One message, and what follows from it.
+/// One message, and what follows from it. `before` are the windows so far.
 fn turn(
     stream: &OwnedFd,
     state: &mut State,
+    before: &[Range],
     arena: &Arena,
     publish: &mut impl FnMut(Vec<Range>),
 ) -> Result<(), End> {
@@ -112,13 +118,24 @@ fn turn(
     }
     let change = state.receive(message, files);
     let change = change.map_err(|malformed| End::Broken(malformed.into()))?;
-    let Some(change) = change else { return Ok(()) };
+    let Some(mut change) = change else {
+        return Ok(());
+    };
+    if dropped(stream) {
+        // The device did not wait for this set: it need not hold any more, and nothing of it may be laid.
+        change = Change {
+            seq: change.seq,
+            void: before.to_vec(),
+            map: Vec::new(),
+            wanted: Vec::new(),
+        };
+    }
     follow(arena, state, &change)?;
     if change.seq == 1 {
         wait_at_most(stream, Duration::ZERO)?;
     }
     publish(change.wanted);
-    tell(stream, &Ack { seq: change.seq }.to_bytes())?;
+    tell(stream, &Ack { seq: change.seq }.to_bytes(), None)?;
     Ok(())
 }
 
@@ -177,10 +194,22 @@ fn receive<'a>(stream: &OwnedFd, buffer: &'a mut [u8]) -> Result<(&'a [u8], Vec<
     }
 }
 
+/// Whether the next message is the device's last.
+fn dropped(stream: &OwnedFd) -> bool {
+    let mut next = [0; GOODBYE.len()];
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    recv(stream.as_raw_fd(), &mut next, flags) == Ok(GOODBYE.len()) && next == GOODBYE
+}
+
 /// Says it. If nobody hears it any more, what is received next tells why.
-fn tell(stream: &OwnedFd, message: &[u8]) -> io::Result<()> {
+fn tell(stream: &OwnedFd, message: &[u8], file: Option<BorrowedFd>) -> io::Result<()> {
+    let parts = [IoSlice::new(message)];
+    let raw = file.map(|file| [file.as_raw_fd()]);
+    let rights = raw.as_ref().map(|raw| [ControlMessage::ScmRights(raw)]);
+    let control = rights.as_ref().map_or(&[][..], |rights| &rights[..]);
     loop {
-        match send(stream.as_raw_fd(), message, MsgFlags::MSG_NOSIGNAL) {
+        let (stream, flags) = (stream.as_raw_fd(), MsgFlags::MSG_NOSIGNAL);
+        match sendmsg::<UnixAddr>(stream, &parts, control, flags, None) {
             Ok(_) | Err(Errno::EPIPE | Errno::ECONNRESET) => return Ok(()),
             Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),

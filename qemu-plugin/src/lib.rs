@@ -21,6 +21,7 @@ mod arena;
 mod arguments;
 mod budget;
 mod connection;
+mod fence;
 mod protocol;
 mod qemu;
 mod range;

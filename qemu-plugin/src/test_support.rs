@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! What the tests say in the device's place.
 
-use abi::windows::{kind, SetHeader, Window, MAX_MESSAGE, PAGE_SIZE};
+use abi::windows::{kind, kind_of, SetHeader, Window, MAX_MESSAGE, PAGE_SIZE};
 use nix::fcntl::{fcntl, FcntlArg, SealFlag};
 use nix::sys::memfd::{memfd_create, MFdFlags};
 use nix::sys::socket::{recv, sendmsg, ControlMessage, MsgFlags};
@@ -52,11 +52,15 @@ pub fn say(stream: &OwnedFd, message: &[u8], files: &[&OwnedFd]) {
     sendmsg::<()>(stream, &parts, control, MsgFlags::MSG_NOSIGNAL, None).unwrap();
 }
 
-/// What the library says.
+/// What the library says, but for its fence.
 pub fn hear(stream: &OwnedFd) -> Vec<u8> {
     let mut buffer = [0; MAX_MESSAGE];
-    let bytes = recv(stream.as_raw_fd(), &mut buffer, MsgFlags::empty()).unwrap();
-    buffer[..bytes].to_vec()
+    loop {
+        let bytes = recv(stream.as_raw_fd(), &mut buffer, MsgFlags::empty()).unwrap();
+        if kind_of(&buffer[..bytes]) != Some(kind::FENCE) {
+            return buffer[..bytes].to_vec();
+        }
+    }
 }
 
 /// Any message.

@@ -2,6 +2,7 @@
 //! The whole device as two QEMUs and the libraries inside them see it: sockets in, sockets out.
 
 mod bounce;
+mod fence;
 mod guest;
 mod hostile;
 mod library;

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::test_support::{hear, memory, say, set, window};
-use abi::windows::{Map, Unmap, Window, PAGE_SIZE, SIDE_RC};
+use abi::windows::{Fence, Map, Unmap, Window, PAGE_SIZE, SIDE_RC};
 use nix::sys::socket::socketpair;
 use std::sync::mpsc::{channel, Receiver};
 use std::sync::Arc;
@@ -159,7 +159,7 @@ fn a_goodbye_is_heard_though_nobody_hears_the_answer() {
             say(&ours, &GOODBYE, &[]);
         }
         if unread {
-            tell(&theirs, b"unread").unwrap();
+            tell(&theirs, b"unread", None).unwrap();
         }
         drop(ours);
         let arena = Arena::reserve().unwrap();
@@ -177,7 +177,7 @@ fn a_goodbye_is_heard_from_a_device_that_did_not_listen() {
     let flags = SockFlag::SOCK_CLOEXEC;
     let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags);
     let (ours, theirs) = pair.unwrap();
-    tell(&theirs, b"unread").unwrap();
+    tell(&theirs, b"unread", None).unwrap();
     say(&ours, &GOODBYE, &[]);
     drop(ours);
     let mut buffer = [0; MAX_MESSAGE];
@@ -271,4 +271,61 @@ fn a_socket_may_come_late_but_not_never() {
     });
     assert!(open(&path, Duration::from_secs(10)).is_ok());
     listener.join().unwrap();
+}
+
+/// `struct uffdio_writeprotect`.
+#[repr(C)]
+struct WriteProtect {
+    range: [u64; 2],
+    mode: u64,
+}
+nix::ioctl_readwrite!(uffdio_writeprotect, 0xaa, 0x06, WriteProtect);
+
+/// QEMU stands still, or its library does; the device has gone on without it.
+#[test]
+fn what_the_device_has_closed_is_void_before_anyone_writes_there() {
+    let mut device = Device::start();
+    let stream = device.stream.as_ref().unwrap();
+    let mut buffer = [0; Fence::SIZE];
+    let (bytes, mut files) = receive(stream, &mut buffer).unwrap();
+    let (fence, file) = (Fence::from_bytes(bytes).unwrap(), files.pop().unwrap());
+
+    let ram = memory(4);
+    let map = Map {
+        id: 1,
+        size: 4 * PAGE_SIZE,
+        fd_offset: 0,
+    };
+    device.say(&map.to_bytes(), &[&ram]);
+    device.publish(&[window(2, 0, 2, 1, 0)]);
+    let at = fence.base + 2 * abi::windows::REACH;
+    assert_eq!(
+        at,
+        device.arena.base() as u64 + Arena::offset(range(2, 0, 2))
+    );
+    let mut protect = WriteProtect {
+        range: [at, 2 * PAGE_SIZE],
+        mode: 1,
+    };
+    // SAFETY: the structure is the one that the request takes.
+    unsafe { uffdio_writeprotect(file.as_raw_fd(), &mut protect) }.unwrap();
+
+    let vcpu = std::thread::spawn(move || {
+        // SAFETY: a page of the arena, which is never given back.
+        unsafe { (at as *mut u8).add(PAGE_SIZE as usize).write_volatile(0x77) }
+    });
+    std::thread::sleep(Duration::from_millis(200));
+    let peer = |page: u64| {
+        let mut byte = [0];
+        let at = (page * PAGE_SIZE) as i64;
+        nix::sys::uio::pread(&ram, &mut byte, at).unwrap();
+        byte[0]
+    };
+    assert!(!vcpu.is_finished(), "it has written");
+    assert_eq!(device.look(2, 1), 2, "who reads need not wait");
+    device.say(&GOODBYE, &[]);
+    vcpu.join().unwrap();
+    assert_eq!([peer(0), peer(1)], [1, 2], "closed memory was written to");
+    assert_eq!([device.look(2, 0), device.look(2, 1)], [0xff, 0x77]);
+    assert_eq!(device.end().0, End::Dropped);
 }

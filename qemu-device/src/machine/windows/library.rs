@@ -3,20 +3,29 @@
 
 use std::collections::BTreeMap;
 use std::io::IoSlice;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use abi::windows::{Ack, Hello, Map, SetHeader, Unmap, Window, GOODBYE, MAX_MAPS, MAX_WINDOWS};
+use abi::windows::{
+    self as layout, Ack, Hello, Map, SetHeader, Unmap, Window, GOODBYE, MAX_MAPS, MAX_WINDOWS,
+};
+use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::{
-    recvmsg, send, sendmsg, shutdown, ControlMessage, MsgFlags, Shutdown, UnixAddr,
+    recvmsg, send, sendmsg, shutdown, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown,
+    UnixAddr,
 };
 use thiserror::Error;
 
+use super::fence::Fence;
 use crate::fabric::windows;
 use crate::vfio_user::memory::Share;
+
+/// The most descriptors that come with one message (the kernel's `SCM_MAX_FD`). With room for them none is cut off: of
+/// a message that is cut, nix does not show those that came.
+const SCM_MAX_FD: usize = 253;
 
 /// Why a library's connection was closed.
 #[derive(Debug, Error)]
@@ -65,6 +74,10 @@ pub struct Library {
     seq: u64,
     /// What it has been told; `None` before the first set.
     told: Option<Vec<windows::Window>>,
+    /// What it had been told before, which holds in its QEMU until it answers.
+    before: Vec<windows::Window>,
+    /// How to close all that without it.
+    fence: Option<Fence>,
     /// Whether the last set has not been answered yet.
     owing: bool,
     /// The name of each map that it holds, by [`Share::number`].
@@ -79,6 +92,8 @@ impl Library {
             socket,
             seq: 0,
             told: None,
+            before: Vec::new(),
+            fence: None,
             owing: false,
             maps: BTreeMap::new(),
             next_map: 1,
@@ -141,10 +156,11 @@ impl Library {
             };
             message.extend_from_slice(&window.to_bytes());
         }
+        // Also if it cannot be sent: nobody knows then what it has heard.
+        self.before = self.told.replace(set.to_vec()).unwrap_or_default();
+        self.owing = true;
         self.send(&message, None, deadline)?;
         self.seq = header.seq;
-        self.told = Some(set.to_vec());
-        self.owing = true;
         Ok(true)
     }
 
@@ -179,21 +195,27 @@ impl Library {
             return Ok(());
         }
         let mut buffer = [0; 2 * Ack::SIZE];
-        let message = receive(
-            self.socket.as_fd(),
-            &mut buffer,
-            deadline,
-            "it did not answer a set",
-        )?;
-        match Ack::from_bytes(message) {
-            Some(ack) if ack.seq == self.seq => {
-                self.owing = false;
-                Ok(())
+        let what = "it did not answer a set";
+        loop {
+            let (message, file) = receive(self.socket.as_fd(), &mut buffer, deadline, what)?;
+            let fence = layout::Fence::from_bytes(message);
+            match (Ack::from_bytes(message), fence, file) {
+                (Some(ack), None, None) if ack.seq == self.seq => {
+                    self.owing = false;
+                    return Ok(());
+                }
+                // Once, before its first answer.
+                (None, Some(fence), Some(file)) if self.seq == 1 && self.fence.is_none() => {
+                    self.fence = Some(Fence::new(fence, file).ok_or(LibraryError::Descriptors)?);
+                }
+                (_, _, Some(_)) => return Err(LibraryError::Descriptors),
+                _ => {
+                    return Err(LibraryError::Unexpected {
+                        what: "the answer to a set",
+                        len: message.len(),
+                    })
+                }
             }
-            _ => Err(LibraryError::Unexpected {
-                what: "the answer to a set",
-                len: message.len(),
-            }),
         }
     }
 
@@ -220,9 +242,14 @@ impl Library {
         Ok(())
     }
 
-    /// Ends the connection; see [`part`].
+    /// Ends the connection; see [`part`]. Its windows are closed to writes, even if its QEMU stands still: a vCPU
+    /// may run before the library does. (One that takes a set in at this very moment may lay new windows yet, which
+    /// hold now; it hears next that it is to void them.)
     pub fn hang_up(&self) {
         part(self.socket.as_fd());
+        if let Some(fence) = &self.fence {
+            fence.close(self.before.iter().chain(self.windows()));
+        }
     }
 
     fn send(
@@ -256,7 +283,10 @@ impl Library {
 /// Receives the hello of whoever connected to `socket`, and judges it. Returns the side.
 pub fn greet(socket: BorrowedFd<'_>, deadline: Instant) -> Result<u32, LibraryError> {
     let mut buffer = [0; 2 * Hello::SIZE];
-    let message = receive(socket, &mut buffer, deadline, "it did not say hello")?;
+    let (message, file) = receive(socket, &mut buffer, deadline, "it did not say hello")?;
+    if file.is_some() {
+        return Err(LibraryError::Descriptors);
+    }
     match Hello::from_bytes(message) {
         Some(hello) if hello.magic == abi::windows::MAGIC => {
             if hello.version == abi::windows::VERSION {
@@ -292,30 +322,49 @@ pub fn until_closed(socket: BorrowedFd<'_>) {
     while poll(&mut ends, PollTimeout::NONE) == Err(Errno::EINTR) {}
 }
 
-/// Receives one message into `buffer`, which is longer than any that is expected.
+/// Receives one message into `buffer`, which is longer than any that is expected, and a descriptor that came along.
 fn receive<'a>(
     socket: BorrowedFd<'_>,
     buffer: &'a mut [u8],
     deadline: Instant,
     what: &'static str,
-) -> Result<&'a [u8], LibraryError> {
-    let len = loop {
+) -> Result<(&'a [u8], Option<OwnedFd>), LibraryError> {
+    let mut control = cmsg_space!([RawFd; SCM_MAX_FD]);
+    loop {
         let mut parts = [std::io::IoSliceMut::new(buffer)];
-        // There is no room for descriptors: the kernel closes them, and says so.
-        let flags = MsgFlags::MSG_DONTWAIT;
-        match recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, None, flags) {
-            Ok(message) if message.flags.contains(MsgFlags::MSG_CTRUNC) => {
-                return Err(LibraryError::Descriptors)
-            }
-            Ok(message) if message.bytes == 0 => return Err(LibraryError::Closed),
-            Ok(message) => break message.bytes,
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => wait(socket, PollFlags::POLLIN, deadline, what)?,
-            Err(Errno::ECONNRESET) => return Err(LibraryError::Closed),
-            Err(errno) => return Err(errno.into()),
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+        let fd = socket.as_raw_fd();
+        let (len, cut, mut files) =
+            match recvmsg::<UnixAddr>(fd, &mut parts, Some(&mut control), flags) {
+                Ok(message) => {
+                    let mut files = Vec::new();
+                    for entry in message.cmsgs().into_iter().flatten() {
+                        if let ControlMessageOwned::ScmRights(raw) = entry {
+                            // SAFETY: the kernel has just made these descriptors for this call, and nobody else
+                            // knows them.
+                            let owned = |raw| unsafe { OwnedFd::from_raw_fd(raw) };
+                            files.extend(raw.into_iter().map(owned));
+                        }
+                    }
+                    let cut = message.flags.contains(MsgFlags::MSG_CTRUNC);
+                    (message.bytes, cut, files)
+                }
+                Err(Errno::EINTR) => continue,
+                Err(Errno::EAGAIN) => {
+                    wait(socket, PollFlags::POLLIN, deadline, what)?;
+                    continue;
+                }
+                Err(Errno::ECONNRESET) => return Err(LibraryError::Closed),
+                Err(errno) => return Err(errno.into()),
+            };
+        if cut || files.len() > 1 {
+            return Err(LibraryError::Descriptors);
         }
-    };
-    Ok(&buffer[..len])
+        if len == 0 {
+            return Err(LibraryError::Closed);
+        }
+        return Ok((&buffer[..len], files.pop()));
+    }
 }
 
 /// Waits until `socket` is ready for `events`, or has ended.

@@ -9,6 +9,7 @@
 //! waiting. A library answers on a thread of its own, which needs nothing of ours and not QEMU's big
 //! lock, whatever the vCPUs and this process are waiting for.
 
+mod fence;
 mod library;
 mod listener;
 
