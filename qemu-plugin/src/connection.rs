@@ -23,9 +23,8 @@ use std::time::{Duration, Instant};
 
 /// How often to look for a socket that is not there yet.
 const RETRY: Duration = Duration::from_millis(20);
-/// Room for descriptors in one message: as many as come with one (the kernel's `SCM_MAX_FD`), so that none is cut off. Of
-/// a message that is cut, nix does not show those that came, and nobody would close them.
-const FILES: usize = 253;
+/// Room for descriptors in one message; more than the protocol has, so that too many are noticed.
+const FILES: usize = 4;
 
 /// How a connection ended.
 #[derive(Debug, PartialEq, Eq)]
