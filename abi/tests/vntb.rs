@@ -596,7 +596,8 @@ fn commands_statuses_and_states_are_what_they_say() {
     for raw in 1..=6 {
         assert_eq!(Command::from_raw(raw).unwrap() as u32, raw);
     }
-    let left = [1, 2, 3, 4, 5, 6].map(|raw| Command::from_raw(raw).unwrap().when_unanswered() as u32);
+    let left =
+        [1, 2, 3, 4, 5, 6].map(|raw| Command::from_raw(raw).unwrap().when_unanswered() as u32);
     assert_eq!(left, [2, 2, 4, 4, 6, 6]);
     assert_eq!(Command::from_raw(0), None);
     assert_eq!(Command::from_raw(7), None);
