@@ -290,13 +290,10 @@ impl Control {
     /// How many doorbell slots the EP has, the two that are no doorbells included. The block has no
     /// field for that: those that are not there have neither data nor an offset.
     pub fn slots(&self) -> u32 {
-        let places = self.db_data.iter().zip(&self.db_offset);
-        let last = places
-            .enumerate()
-            .filter(|(_, (data, offset))| **data != 0 || **offset != 0)
-            .last();
+        let mut places = self.db_data.iter().zip(&self.db_offset);
+        let last = places.rposition(|(data, offset)| *data != 0 || *offset != 0);
         // CAST: At most `MAX_DB_COUNT`.
-        last.map_or(0, |(index, _)| index as u32 + 1)
+        last.map_or(0, |index| index as u32 + 1)
     }
 
     /// Where slot `slot` is rung in the doorbell BAR and with what: `(offset, data)`.
