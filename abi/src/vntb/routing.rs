@@ -2,20 +2,25 @@
 //! Whom the completions of a delegated channel are told (series "Enable remote use of integrated
 //! DesignWare eDMA", January 2026).
 //!
-//! Three places decide, and each has one writer:
+//! Three places decide:
 //!
 //! | | LIE, RIE in the list | `rd_int_mask` | who clears `rd_int_status` |
 //! |---|---|---|---|
-//! | written by | the RC, which submits | the EP, once, when it delegates | |
+//! | written by | the RC, which submits | the EP, once, when it delegates; else the RC | |
 //! | [`Routing::Default`] | LIE, RIE | open | the EP's own driver |
 //! | [`Routing::Local`] | LIE | open | the EP's handler of notifications |
 //! | [`Routing::Remote`] | LIE, RIE | masked | nobody needs to |
 //!
 //! The mask is one register for all channels of a direction, and the EP's driver changes it by reading
-//! and writing: only on the EP is there a lock for that, so the RC leaves it alone. Nor can the RC
-//! trust the status, which is shared as well: with [`Routing::Default`] the EP clears it at any
-//! interrupt, and an older EP always does. A channel's own status (CS of its control 1) and its list
-//! pointer nobody else changes. So the RC leaves `rd_int_clear` alone as well: any write to it ends an
+//! and writing: only on the EP is there a lock for that. So an EP masks what it delegates, and the RC,
+//! which looks when a client takes a channel, finds nothing to change. The EP of the published series does
+//! not: its driver has a mode and no more, and the bits of a channel that the EP has used are open. With
+//! [`Routing::Remote`] the RC masks them then, since nobody would ever clear the status, and the line
+//! would stay high.
+//!
+//! Nor can the RC trust the status, which is shared as well: with [`Routing::Default`] the EP clears it
+//! at any interrupt, and an older EP always does. A channel's own status (CS of its control 1) and its
+//! list pointer nobody else changes. So the RC leaves `rd_int_clear` alone: any write to it ends an
 //! interrupt that the EP's doorbell emulates, before the EP may have seen it.
 
 use core::fmt;
