@@ -9,14 +9,14 @@
 //! returns all that it set up as one value; that value is dropped when the link goes. Everything
 //! that is made from the handle keeps it, and the link waits for the last one: a driver that forgets
 //! one hangs there, instead of using a controller that is gone. The link goes when the user removes it,
-//! or before the controller's driver is unbound (`pci_epf/controller.rs`), or the function's own.
+//! or before the controller's driver is unbound (`pci_epf/link.rs`), or the function's own.
 //!
 //! Stands on `bindings.rs` with `linux/pci-epc.h`, `linux/pci-epf.h` and `linux/pci-ep-msi.h`; what
 //! a function asks of its controller is in `pci_epc.rs`, which the module mounts beside this file,
 //! and BARs are in `pci_epf_bar.rs`.
 
-#[path = "pci_epf/controller.rs"]
-mod controller;
+#[path = "pci_epf/link.rs"]
+mod link;
 
 use core::{
     marker::PhantomData,
@@ -39,6 +39,7 @@ use kernel::{
     ThisModule,
 };
 
+use self::link::{Gone, Watch};
 use crate::bindings::{
     __pci_epf_register_driver, pci_epc, pci_epf, pci_epf_driver, pci_epf_header, pci_epf_ops,
     pci_epf_unregister_driver,
@@ -167,12 +168,6 @@ impl Attached {
         self.0.epc.as_ptr()
     }
 
-    /// Whether `device` is the one that the controller was created for.
-    fn is_below(&self, device: *const kbindings::device) -> bool {
-        // SAFETY: The controller is valid.
-        ptr::eq(unsafe { (*self.epc()).dev.parent }, device)
-    }
-
     /// BARs that have an owner, a bit for each.
     pub(crate) fn bars_taken(&self) -> &Atomic<u32> {
         &self.0.bars_taken
@@ -241,14 +236,12 @@ pub(crate) struct Private<T: Driver> {
     group: Atomic<*mut kbindings::config_group>,
     /// The function, which outlives this.
     epf: NonNull<pci_epf>,
+    /// Locked as well while the function is bound and while that ends.
     #[pin]
-    bound: Mutex<Option<KBox<Bound<T>>>>,
-    /// The controller that it was linked to, if that goes.
+    bound: Mutex<Option<(KBox<Bound<T>>, Watch)>>,
+    /// The controller that it was linked to, if that has gone.
     #[pin]
-    gone: Mutex<Option<controller::Gone>>,
-    /// Hears of controllers that go.
-    #[pin]
-    listener: Opaque<kbindings::notifier_block>,
+    gone: Mutex<Option<Gone>>,
 }
 
 // SAFETY: Nothing in it belongs to a thread: the header is C data that configfs reads and writes,
@@ -261,20 +254,9 @@ struct Bound<T: Driver> {
     attached: Attached,
 }
 
-impl<T: Driver> Bound<T> {
-    /// Takes down what the driver has set up, and waits until nobody uses the controller any more.
-    fn end(self: KBox<Self>) {
-        let released = self.attached.0.released.clone();
-        drop(self);
-        released.wait_for_completion();
-    }
-}
-
 #[pinned_drop]
 impl<T: Driver> PinnedDrop for Private<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: It listens since it was made.
-        unsafe { controller::stop_listening(self.listener.get()) };
         let group = self.group.load(Relaxed);
         if !group.is_null() {
             // SAFETY: `add_cfs` left us the reference that a new group starts with. configfs has
@@ -379,10 +361,6 @@ impl<T: Driver> Adapter<T> {
                 epf: NonNull::new(epf).ok_or(EINVAL)?,
                 bound <- kernel::new_mutex!(None),
                 gone <- kernel::new_mutex!(None),
-                listener <- Opaque::try_ffi_init(|slot| {
-                    // SAFETY: The rest is initialised, and the listener stays until it is dropped.
-                    unsafe { controller::listen::<T>(slot) }
-                }),
             }))?;
             // SAFETY: The function is valid; the header stays until `remove_callback` takes it away.
             unsafe { (*epf).header = Self::private(epf).header.get() };
@@ -393,14 +371,7 @@ impl<T: Driver> Adapter<T> {
     extern "C" fn remove_callback(epf: *mut pci_epf) {
         // SAFETY: The bus removes a valid function, whose private data is about to be freed.
         let private = unsafe { Self::private(epf) };
-        {
-            // SAFETY: The function is valid.
-            let _locked = unsafe { controller::Locked::new(private.epf) };
-            let bound = private.bound.lock().take();
-            if let Some(bound) = bound {
-                bound.end();
-            }
-        }
+        private.unlink();
         // SAFETY: As above; its header goes as well.
         unsafe { (*epf).header = ptr::null_mut() };
     }
@@ -408,63 +379,26 @@ impl<T: Driver> Adapter<T> {
     extern "C" fn bind_callback(epf: *mut pci_epf) -> c_int {
         // SAFETY: Called for a function whose driver is bound, as long as it is.
         let private = unsafe { Self::private(epf) };
-        if private.bound.lock().is_some() {
-            // A secondary interface, which we have no use for. A failure would end the first link.
+        // SAFETY: The function is valid, and its link to a controller is being made under the
+        // function's lock.
+        let Some(epc) = NonNull::new(unsafe { (*epf).epc }) else {
+            // Only a secondary interface so far.
             return 0;
-        }
-        private.shared.attached.store(true, Relaxed);
-        let ret = from_result(|| {
-            // SAFETY: The function is valid, and its link to a controller is being made under the
-            // function's lock.
-            let Some(epc) = NonNull::new(unsafe { (*epf).epc }) else {
-                // Only a secondary interface so far.
-                return Ok(0);
-            };
-            // SAFETY: As above; the link is to this controller.
-            unsafe { controller::will_tell(epc) }?;
-            let released = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
-            // INVARIANT: Whoever ends the link waits for `released` first (`Bound::end`), and so does
-            // the error path below; before the controller's parent is unbound, `controller_goes` does.
-            let attachment = Attachment {
-                epf: NonNull::new(epf).ok_or(EINVAL)?,
-                epc,
-                bars_taken: Atomic::new(0),
-                released: released.clone(),
-            };
-            let attached = Attached(Arc::new(attachment, GFP_KERNEL)?);
-            let make = || {
-                let bound = Bound {
-                    _driver: T::bind(&attached, &private.shared.config)?,
-                    attached: attached.clone(),
-                };
-                Ok(KBox::new(bound, GFP_KERNEL)?)
-            };
-            match make() {
-                Ok(bound) => {
-                    *private.bound.lock() = Some(bound);
-                    Ok(0)
-                }
-                Err(error) => {
-                    drop(attached);
-                    released.wait_for_completion();
-                    Err(error)
-                }
-            }
-        });
-        if ret < 0 {
-            private.shared.attached.store(false, Relaxed);
-        }
-        ret
+        };
+        from_result(|| {
+            // SAFETY: As above.
+            unsafe { private.link(epf, epc) }?;
+            Ok(0)
+        })
     }
 
     extern "C" fn unbind_callback(epf: *mut pci_epf) {
         // SAFETY: Called for a function whose driver is bound, as long as it is.
         let private = unsafe { Self::private(epf) };
-        let bound = private.bound.lock().take();
-        if let Some(bound) = bound {
-            bound.end();
-        }
-        private.shared.attached.store(false, Relaxed);
+        private.unlink();
+        // Of a controller that goes at the same time the core has known.
+        let gone = private.gone.lock().take();
+        drop(gone);
     }
 
     extern "C" fn add_cfs_callback(
