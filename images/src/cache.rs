@@ -137,6 +137,7 @@ pub fn files_below(dir: &Path) -> Result<Vec<PathBuf>> {
 #[derive(Clone, Debug)]
 pub struct Cache {
     dir: PathBuf,
+    builds: bool,
 }
 
 /// Where a build puts things.
@@ -174,7 +175,17 @@ impl Cache {
         let dir = dir
             .canonicalize()
             .with_context(|| format!("cannot find the cache {}", dir.display()))?;
-        Ok(Cache { dir })
+        Ok(Cache { dir, builds: true })
+    }
+
+    /// From now on what is not there is an error.
+    pub fn forbid_builds(&mut self) {
+        self.builds = false;
+    }
+
+    /// Where it is.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The finished artefact, if it is there. Its time of modification tells when it was last asked
@@ -200,6 +211,9 @@ impl Cache {
     ) -> Result<PathBuf> {
         if let Some(path) = self.find(name, key) {
             return Ok(path);
+        }
+        if !self.builds {
+            bail!("the {name} is not built yet");
         }
         let shelf = self.dir.join(name);
         fs::create_dir_all(&shelf).with_context(|| format!("cannot create {}", shelf.display()))?;
@@ -424,6 +438,21 @@ mod tests {
         make("asked for");
         let new = make("new");
         assert!(!old.exists() && asked_for.exists() && new.exists());
+    }
+
+    #[test]
+    fn who_forbids_builds_gets_what_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cache = Cache::at(dir.path()).unwrap();
+        let get = |cache: &Cache, text| {
+            cache.artefact("thing", &key(text), &Progress::hidden(), |_| Ok(()))
+        };
+        get(&cache, "a").unwrap();
+        cache.forbid_builds();
+        get(&cache, "a").unwrap();
+        let error = get(&cache, "b").unwrap_err().to_string();
+        assert_eq!(error, "the thing is not built yet");
+        assert_eq!(fs::read_dir(dir.path().join("thing")).unwrap().count(), 3);
     }
 
     #[test]

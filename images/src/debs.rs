@@ -12,6 +12,7 @@ use anyhow::{bail, Context, Result};
 use crate::cache::Workshop;
 use crate::mirror;
 use crate::progress::Task;
+use crate::set_id;
 use crate::step::{self, Deadline};
 
 /// The Debian release that everything comes from; its backports are taken where a package list says
@@ -185,6 +186,7 @@ impl Apt {
                 task.say(&format!("unpacking packages: {count} of {total}"));
             },
         )?;
+        set_id::drop_below(root)?;
         let mut command = step::script("finish.sh");
         command.arg(root);
         step::carry_out("configuring", command, shop, Deadline::BUILD, task)?;

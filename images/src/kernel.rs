@@ -151,7 +151,20 @@ pub(crate) fn release(build: &Path) -> Result<String> {
     let path = build.join("include/config/kernel.release");
     let text =
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(text.trim().to_owned())
+    let release = text.trim();
+    if !is_release(release) {
+        bail!("{} names no release: {release:?}", path.display());
+    }
+    Ok(release.to_owned())
+}
+
+/// Whether a word is a kernel's release. It becomes a part of paths, and an image may be anybody's.
+pub(crate) fn is_release(word: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-+_~".contains(&byte);
+    // As long as utsname has room.
+    word.len() < 65
+        && word.starts_with(|first: char| first.is_ascii_digit())
+        && word.bytes().all(plain)
 }
 
 fn build(
@@ -162,9 +175,18 @@ fn build(
     task: &mut Task,
 ) -> Result<()> {
     let build = shop.dir.join("build");
+    // The kernel's script splits their names at spaces, and the checkout's path may have some.
+    let copies = shop.dir.join("fragments");
+    fs::create_dir(&copies).context("cannot create a directory for fragments")?;
     let mut command = toolbox.script("kernel-config.sh");
-    command.arg(&source.tree).arg(&build).args(fragments);
+    command.arg(&source.tree).arg(&build);
+    for fragment in fragments {
+        let copy = copies.join(fragment.file_name().unwrap_or_default());
+        fs::copy(fragment, &copy).with_context(|| format!("cannot copy {}", fragment.display()))?;
+        command.arg(copy);
+    }
     step::carry_out("configuring", command, shop, Deadline::BUILD, task)?;
+    fs::remove_dir_all(&copies).context("cannot remove the copies of fragments")?;
     check_config(&build, fragments)?;
 
     let mut count = 0;
@@ -228,6 +250,27 @@ fn verb(line: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_release_is_a_word_that_may_stand_in_a_path() {
+        for good in ["7.3.0", "7.3.4-mine", "7.3.0-rc1+", "6.12.9_x~1"] {
+            assert!(is_release(good), "{good}");
+        }
+        let long = "7".repeat(65);
+        for bad in [
+            "",
+            "x",
+            "../../etc",
+            "7/../../etc",
+            "7.3\n",
+            "7 3",
+            "7\x1b[2J",
+            "7.3\u{e4}",
+            &long,
+        ] {
+            assert!(!is_release(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn makes_output_is_counted() {

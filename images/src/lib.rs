@@ -15,6 +15,7 @@ mod mirror;
 mod modules;
 mod progress;
 mod rootfs;
+mod set_id;
 mod source;
 mod step;
 mod toolbox;
@@ -23,7 +24,7 @@ mod user_kernel;
 pub use kernel::{Kernel, KernelVariant};
 pub use progress::{Progress, Task};
 pub use toolbox::Toolbox;
-pub use user_kernel::Side;
+pub use user_kernel::{alone, Alone, Side};
 
 use anyhow::Result;
 
@@ -35,6 +36,8 @@ const HERE: &str = env!("CARGO_MANIFEST_DIR");
 pub struct Images {
     cache: cache::Cache,
     progress: Progress,
+    /// The toolbox was entered once.
+    entered: std::cell::Cell<bool>,
 }
 
 impl Images {
@@ -43,6 +46,14 @@ impl Images {
         Ok(Images {
             cache: cache::Cache::open()?,
             progress,
+            entered: std::cell::Cell::new(false),
         })
+    }
+
+    /// As [`Images::open`], for who wants what is there and nothing built: what is not, is an error.
+    pub fn open_built() -> Result<Self> {
+        let mut images = Self::open(Progress::hidden())?;
+        images.cache.forbid_builds();
+        Ok(images)
     }
 }

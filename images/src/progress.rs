@@ -91,7 +91,9 @@ impl Task {
     /// How far the stage is; shown now and then where lines stay.
     pub fn say(&mut self, message: &str) {
         self.message.clear();
-        self.message.push_str(message);
+        // What a tool prints is not for the terminal to obey.
+        self.message
+            .extend(message.chars().filter(|letter| !letter.is_control()));
         self.tick();
     }
 

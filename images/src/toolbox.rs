@@ -12,6 +12,7 @@ use anyhow::{bail, Context, Result};
 use crate::cache::{Inputs, Workshop};
 use crate::debs::{self, Apt};
 use crate::progress::Task;
+use crate::set_id;
 use crate::step::{self, Deadline};
 use crate::{Images, HERE};
 
@@ -103,7 +104,37 @@ impl Images {
                 task.done("ready");
                 Ok(())
             })?;
-        Toolbox::at(dir)
+        // One that was made before its unpacking saw to this.
+        let marker = dir.join("no-set-id");
+        if !marker.exists() && set_id::drop_below(&dir.join("root")).is_ok() {
+            let _ = fs::write(marker, "");
+        }
+        let toolbox = Toolbox::at(dir)?;
+        if !self.entered.replace(true) {
+            self.check_entry(&toolbox)?;
+        }
+        Ok(toolbox)
+    }
+
+    /// Enters the toolbox once, in every process: what stands in the way is said before anything else, whether the
+    /// cache is warm or cold.
+    fn check_entry(&self, toolbox: &Toolbox) -> Result<()> {
+        use std::os::unix::fs::MetadataExt;
+        check_namespaces()?;
+        step::output(toolbox.command("true"))
+            .with_context(|| {
+                let dir = self.cache.dir();
+                let owner = fs::metadata(dir).map_or(0, |meta| meta.uid());
+                let whose = match owner == nix::unistd::geteuid().as_raw() {
+                    true => String::new(),
+                    false => format!(", which belongs to user {owner}"),
+                };
+                format!(
+                    "cannot enter the toolbox in the cache {}{whose}; SPIDER_PAIR_CACHE chooses another",
+                    dir.display()
+                )
+            })
+            .map(drop)
     }
 
     fn build_toolbox(&self, shop: &mut Workshop, task: &mut Task) -> Result<()> {

@@ -179,6 +179,32 @@ impl Found {
     }
 }
 
+/// An image that came without its build directory: no module can be built against it, and none of its own is there.
+pub struct Alone(Option<Config>);
+
+impl Alone {
+    /// Whether it has this symbol built in, if it carries its configuration.
+    pub fn has(&self, symbol: &str) -> Option<bool> {
+        Some(self.0.as_ref()?.get(symbol) == "y")
+    }
+}
+
+/// Looks whether the kernel at `path` is an image alone, before anything is built for it.
+///
+/// # Errors
+///
+/// There is no kernel, or it is for another architecture.
+pub fn alone(path: &Path) -> Result<Option<Alone>> {
+    let found = Found::at(path)?;
+    if found.build.is_some() {
+        return Ok(None);
+    }
+    let image =
+        fs::read(&found.image).with_context(|| format!("cannot read {}", found.image.display()))?;
+    check_image(&found.image, &image)?;
+    Ok(Some(Alone(Config::of_image(&image))))
+}
+
 fn is_build(dir: &Path) -> bool {
     dir.join(".config").exists() && dir.join("include/config/kernel.release").exists()
 }
@@ -225,8 +251,9 @@ fn release_of_image(image: &[u8]) -> Option<String> {
     while let Some(at) = config::find(rest, BANNER) {
         rest = &rest[at + BANNER.len()..];
         let word = rest.split(|&byte| byte == b' ').next()?;
-        if word.first().is_some_and(u8::is_ascii_digit) && word.len() < 65 {
-            return String::from_utf8(word.to_vec()).ok();
+        let word = std::str::from_utf8(word).unwrap_or_default();
+        if kernel::is_release(word) {
+            return Some(word.to_owned());
         }
     }
     None
@@ -297,6 +324,41 @@ mod tests {
     fn the_release_is_read_from_the_banner() {
         assert_eq!(release_of_image(&image()).as_deref(), Some("7.3.4-mine"));
         assert_eq!(release_of_image(b"nothing"), None);
+        let hostile = b"Linux version 7/../../../../tmp/x (a) Linux version 7.3.1 (b)";
+        assert_eq!(release_of_image(hostile).as_deref(), Some("7.3.1"));
+    }
+
+    #[test]
+    fn a_build_directory_names_no_path_as_its_release() {
+        let dir = tempfile::tempdir().unwrap();
+        built(dir.path(), "");
+        fs::write(
+            dir.path().join("include/config/kernel.release"),
+            "7.3/../..\n",
+        )
+        .unwrap();
+        let error = kernel::release(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("no release"), "{error}");
+    }
+
+    #[test]
+    fn an_image_alone_says_what_it_has_built_in() {
+        use std::io::Write;
+        let dir = tempfile::tempdir().unwrap();
+        built(dir.path(), "");
+        assert!(alone(dir.path()).unwrap().is_none());
+        let path = dir.path().join("Image");
+        fs::write(&path, image()).unwrap();
+        assert_eq!(alone(&path).unwrap().unwrap().has("CONFIG_A"), None);
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(b"CONFIG_A=y\nCONFIG_B=m\n").unwrap();
+        let config = [&b"IKCFG_ST"[..], &packed.finish().unwrap(), b"IKCFG_ED"].concat();
+        fs::write(&path, [image(), config].concat()).unwrap();
+        let alone = alone(&path).unwrap().unwrap();
+        assert_eq!(
+            ["CONFIG_A", "CONFIG_B", "CONFIG_C"].map(|symbol| alone.has(symbol)),
+            [Some(true), Some(false), Some(false)]
+        );
     }
 
     #[test]
