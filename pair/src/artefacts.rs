@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What a pair is made of, found or built before anything boots.
 
+use crate::modules::{self, Placement};
 use crate::options::Options;
 use crate::qemu;
 use crate::side::{Side, Sides};
+use crate::signals::Pause;
 use crate::status::Failure;
 use crate::windows::{self, Serving};
 use anyhow::{bail, Context};
@@ -29,6 +31,8 @@ pub struct Artefacts {
     pub agent: PathBuf,
     /// The project's own modules, built for each guest's kernel.
     pub modules: Sides<Vec<PathBuf>>,
+    /// Whose modules each guest gets.
+    pub placement: Sides<Placement>,
     /// The silicon.
     pub device: PathBuf,
     /// What becomes of `--windows`.
@@ -41,6 +45,27 @@ impl Artefacts {
     /// # Errors
     /// 125 with the reason of whatever could not be had.
     pub fn prepare(options: &Options) -> Result<Artefacts, Failure> {
+        // Building takes what it takes: `--timeout` is for the run.
+        let _pause = Pause::new();
+        Self::gather(options, &Images::open(Progress::auto())?, Build::Missing)
+    }
+
+    /// Finds what `options` ask for, and builds nothing.
+    ///
+    /// # Errors
+    /// 125, naming the first thing that is not there.
+    pub fn find(options: &Options) -> Result<Artefacts, Failure> {
+        Self::gather(options, &Images::open_built()?, Build::Nothing).map_err(|failure| {
+            match failure.hint {
+                None => failure.with_hint(
+                    "nothing is built for --dry-run: `pair run -- true` builds what is missing",
+                ),
+                Some(_) => failure,
+            }
+        })
+    }
+
+    fn gather(options: &Options, images: &Images, build: Build) -> Result<Artefacts, Failure> {
         for side in Side::BOTH {
             // Found out now, not after ten minutes of building.
             if let Some(path) = options.kernel[side]
@@ -51,8 +76,8 @@ impl Artefacts {
                 return Err(Failure::harness(message));
             }
         }
-        let images = Images::open(Progress::auto())?;
-        let tools = Tools::find(&images)?;
+        modules::check_images(options)?;
+        let tools = Tools::find(images)?;
         let kernel = Sides::try_from_fn(|side| match &options.kernel[side] {
             Some(path) => images.user_kernel_for(path, images_side(side)),
             None => images.kernel(options.kernel_variant),
@@ -62,18 +87,26 @@ impl Artefacts {
             (Side::Rc, None) => Ok(vec![]),
             _ => images.modules(&kernel[side]),
         })?;
-        let windows = Serving::choose(options, &tools, || WINDOWS.find());
+        let placement = Sides::try_from_fn(|side| {
+            let stock = kernel[side].modules_dir.as_deref();
+            Placement::choose(options, side, stock, &modules[side])
+        })?;
+        if let Some(line) = modules::line(options, &placement) {
+            eprintln!("pair: {line}");
+        }
+        let windows = Serving::choose(options, &tools, || WINDOWS.find(build));
         if let Some(line) = windows.line() {
             eprintln!("pair: {line}");
         }
         Ok(Artefacts {
             tools,
             modules,
+            placement,
             windows,
             kernel,
             rootfs: images.rootfs()?,
             agent: images.agent()?,
-            device: DEVICE.find()?,
+            device: DEVICE.find(build)?,
         })
     }
 }
@@ -141,6 +174,15 @@ struct Product {
     sources: [&'static str; 3],
 }
 
+/// What is done about a thing that is not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Build {
+    /// It is built.
+    Missing,
+    /// That is an error.
+    Nothing,
+}
+
 /// The device's program.
 const DEVICE: Product = Product {
     package: "qemu-device",
@@ -157,7 +199,7 @@ const WINDOWS: Product = Product {
 
 impl Product {
     /// The file, built again when its sources are newer.
-    fn find(&self) -> anyhow::Result<PathBuf> {
+    fn find(&self, build: Build) -> anyhow::Result<PathBuf> {
         let own = env::current_exe().context("cannot find this program's own file")?;
         let dir = own.parent().context("this program has no directory")?;
         let dir = if dir.ends_with("deps") {
@@ -177,6 +219,12 @@ impl Product {
         let built = fs::metadata(&beside).and_then(|meta| meta.modified()).ok();
         if built.is_some() && newest <= built {
             return Ok(beside);
+        }
+        if build == Build::Nothing {
+            bail!(
+                "{} is not built, or older than its sources",
+                beside.display()
+            );
         }
         let profile = dir.file_name().unwrap_or_default();
         let (Some(target), true) = (dir.parent(), profile == "release" || profile == "debug")

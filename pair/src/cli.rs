@@ -2,6 +2,7 @@
 //! The command line.
 
 use crate::function::{Function, Setting};
+use crate::modules::Modules;
 use crate::net;
 use crate::options::{Debug, Edma, Iommu, Options, Windows};
 use crate::run;
@@ -141,6 +142,15 @@ pub struct BootArgs {
     /// Which build of the project's own kernel.
     #[arg(long, value_parser = kernel_variant(), default_value = "plain", env = "KERNEL_VARIANT")]
     pub kernel_variant: KernelVariant,
+    /// Whose modules, where the kernel and this project have one of the same name [default: a user's kernel's own;
+    /// with the project's kernel, what the function needs].
+    #[arg(
+        long,
+        value_enum,
+        value_name = "stock|ours",
+        env = "SPIDER_PAIR_MODULES"
+    )]
+    pub modules: Option<Modules>,
     /// A directory copied over a guest's root (may be repeated).
     #[arg(long, value_name = "ep:DIR|rc:DIR", value_parser = overlay, env = "SPIDER_PAIR_OVERLAY",
           value_delimiter = ',')]
@@ -340,6 +350,7 @@ impl BootArgs {
             net: self.net,
             kernel: Sides::from_fn(|side| own(side).0.clone().or(self.kernel.clone())),
             kernel_variant: self.kernel_variant,
+            modules: self.modules,
             overlay: Sides::from_fn(|side| {
                 let of_side = self.overlay.iter().filter(|(of, _)| *of == side);
                 of_side.map(|(_, dir)| dir.clone()).collect()

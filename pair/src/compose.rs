@@ -41,13 +41,15 @@ pub fn initramfs(
     let write = || -> Result<(), LayerError> {
         let recipe = options.function.recipe();
         let kernel = &artefacts.kernel[side];
+        let ours = artefacts.placement[side].ours.iter();
+        let ours: Vec<&str> = ours.map(String::as_str).collect();
         let mut initramfs = Initramfs::new(&artefacts.agent);
         module_tree(
             scratch,
             &kernel.release,
             kernel.modules_dir.as_deref(),
             &artefacts.modules[side],
-            recipe.ours,
+            &ours,
             artefacts.tools.command("depmod"),
         )?;
         initramfs.overlay(scratch)?;

@@ -20,6 +20,7 @@ pub mod control;
 pub mod function;
 pub mod guest;
 pub mod link;
+pub mod modules;
 pub mod net;
 pub mod options;
 pub mod orphans;

@@ -2,6 +2,7 @@
 //! What a pair is booted with.
 
 use crate::function::{Function, Setting};
+use crate::modules::Modules;
 use crate::side::{Side, Sides};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -92,6 +93,8 @@ pub struct Options {
     pub kernel: Sides<Option<PathBuf>>,
     /// Which build of the project's own kernel.
     pub kernel_variant: images::KernelVariant,
+    /// Whose modules are taken where the kernel and the project have one of the same name, if that was said.
+    pub modules: Option<Modules>,
     /// Directories copied over each guest's root, later ones over earlier ones.
     pub overlay: Sides<Vec<PathBuf>>,
     /// More kernel command line.
@@ -124,6 +127,7 @@ impl Default for Options {
             net: false,
             kernel: Sides::default(),
             kernel_variant: images::KernelVariant::Plain,
+            modules: None,
             overlay: Sides::default(),
             append: Sides::default(),
             qemu_opts: Sides::default(),

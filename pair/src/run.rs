@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `runs/<id>/`: the evidence of a run, and how other commands find a live one.
 
+use crate::modules::Placement;
 use crate::options::Iommu;
 use crate::side::Sides;
 use crate::status::Failure;
@@ -41,6 +42,9 @@ pub struct Record {
     pub device: PathBuf,
     /// The device's process, once it runs.
     pub device_pid: Option<i32>,
+    /// Whose modules each guest has.
+    #[serde(default)]
+    pub modules: Sides<Placement>,
     /// How windows are served.
     pub windows: Serving,
     /// Whose DMA goes through an IOMMU.
@@ -114,6 +118,16 @@ impl Run {
     /// # Errors
     /// 125 when a directory cannot be made.
     pub fn create(runs: &Path) -> Result<Run, Failure> {
+        let run = Self::aside(runs)?;
+        point_latest(run.dir.parent().unwrap_or(runs), &run.dir);
+        Ok(run)
+    }
+
+    /// As [`Run::create`], but `runs/latest` stays where it is.
+    ///
+    /// # Errors
+    /// As [`Run::create`]'s.
+    pub fn aside(runs: &Path) -> Result<Run, Failure> {
         let cannot = |what: &Path| {
             let what = what.display().to_string();
             move |error: io::Error| Failure::harness(format!("cannot make {what}")).caused_by(error)
@@ -145,7 +159,6 @@ impl Run {
             .unwrap_or_else(PoisonError::into_inner)
             .push(sockets.0.clone());
         commands(&sockets.bin()).map_err(cannot(&sockets.bin()))?;
-        point_latest(&runs, &dir);
         Ok(Run {
             dir,
             sockets,
@@ -391,6 +404,7 @@ mod tests {
             build_dir: Sides::default(),
             device: PathBuf::new(),
             device_pid: None,
+            modules: Sides::default(),
             windows: Serving::Trap { reason: None },
             iommu: Iommu::None,
         }

@@ -3,15 +3,15 @@
 
 use crate::process;
 use crate::status::Failure;
-use crate::timeline::{Lines, Timeline};
+use crate::timeline::{Lines, Log, Timeline, Written};
 use crate::watch::Watch;
 use nix::sys::signal::{kill, Signal};
 use nix::sys::wait::{waitid, Id, WaitPidFlag};
 use nix::unistd::Pid;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::path::Path;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -48,7 +48,8 @@ pub struct Sink {
     /// The source's name in the timeline.
     pub source: String,
     /// The log.
-    pub file: File,
+    pub file: Log,
+    path: PathBuf,
     /// The merged log.
     pub timeline: Arc<Timeline>,
     /// Its last lines.
@@ -72,15 +73,20 @@ impl Sink {
             })?;
         Ok(Sink {
             source: source.to_owned(),
-            file,
+            file: Log::new(file, Log::LIMIT),
+            path: path.to_owned(),
             timeline: timeline.clone(),
             tail: Tail::default(),
             on_line: Box::new(|_| ()),
         })
     }
 
-    /// Copies `stream` until it ends, on a thread of its own.
-    fn follow(mut self, mut stream: impl Read + Send + 'static) -> io::Result<()> {
+    /// Copies `stream` until it ends, on a thread of its own. A log that cannot be written fails the run.
+    fn follow(
+        mut self,
+        mut stream: impl Read + Send + 'static,
+        watch: Arc<Watch>,
+    ) -> io::Result<()> {
         std::thread::Builder::new()
             .name(format!("log {}", self.source))
             .spawn(move || {
@@ -93,8 +99,8 @@ impl Sink {
                         Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                         Err(_) => break,
                     };
-                    if let Err(error) = self.file.write_all(&buffer[..length]) {
-                        log::error!("the log of {}: {error}", self.source);
+                    if let Written::Failed(error) = self.file.write(&buffer[..length]) {
+                        watch.fail(unwritable(&self.path).caused_by(error));
                     }
                     let Sink {
                         source,
@@ -113,9 +119,16 @@ impl Sink {
                     self.timeline.line(&self.source, line);
                     self.tail.push(line);
                 });
+                self.file.close(self.tail.lines());
             })?;
         Ok(())
     }
+}
+
+/// The failure of a run whose evidence is lost.
+pub fn unwritable(path: &Path) -> Failure {
+    Failure::harness(format!("cannot write {}", path.display()))
+        .with_hint("its disk may be full; --runs names another place")
 }
 
 /// A running helper.
@@ -157,10 +170,10 @@ impl Service {
         };
         let tail = stderr.tail.clone();
         if let (Some(sink), Some(stream)) = (stdout, child.stdout.take()) {
-            sink.follow(stream).map_err(cannot)?;
+            sink.follow(stream, watch.clone()).map_err(cannot)?;
         }
         if let Some(stream) = child.stderr.take() {
-            stderr.follow(stream).map_err(cannot)?;
+            stderr.follow(stream, watch.clone()).map_err(cannot)?;
         }
         let (watch, name) = (watch.clone(), name.to_owned());
         let wait = move || {
@@ -277,6 +290,22 @@ mod tests {
             std::fs::read(dir.path().join("helper.log")).unwrap(),
             b"last words\n"
         );
+    }
+
+    #[test]
+    fn a_log_on_a_full_disk_fails_the_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let timeline = Arc::new(Timeline::create(&dir.path().join("timeline.log")).unwrap());
+        let watch = Watch::new();
+        let sink = Sink::create("helper", Path::new("/dev/full"), &timeline).unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo words >&2; exec sleep 60"]);
+        let _service = Service::start("helper", command, None, sink, &watch).unwrap();
+        let failure = watch
+            .wait("the end", Duration::from_secs(10), |_| None::<()>)
+            .unwrap_err();
+        assert_eq!(failure.exit, Exit::Harness);
+        assert!(failure.message.contains("/dev/full"), "{failure}");
     }
 
     #[test]

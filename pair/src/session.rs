@@ -16,10 +16,10 @@ use crate::process::quote;
 use crate::qemu;
 use crate::qmp;
 use crate::run::{Record, Run, RUN_VARIABLE};
-use crate::service::{Service, Sink, Tail};
+use crate::service::{unwritable, Service, Sink, Tail};
 use crate::side::{Side, Sides};
 use crate::signals;
-use crate::status::{Exit, Failure};
+use crate::status::{printable, Exit, Failure};
 use crate::timeline::Timeline;
 use crate::watch::Watch;
 use crate::windows;
@@ -114,6 +114,8 @@ impl Pair {
         })?;
         let watch = Watch::new();
         signals::subscribe(&watch);
+        let told = watch.clone();
+        timeline.on_loss(move |error| told.fail(unwritable(&path).caused_by(error)));
         Ok(Pair {
             options: options.clone(),
             run,
@@ -379,6 +381,7 @@ impl Pair {
             build_dir: Sides::from_fn(|side| artefacts.kernel[side].build_dir.clone()),
             device: artefacts.device.clone(),
             device_pid: self.device.as_ref().map(Service::pid),
+            modules: artefacts.placement.clone(),
             windows: artefacts.windows.clone(),
             iommu: self.options.iommu,
         })
@@ -387,7 +390,7 @@ impl Pair {
     fn reached(&self, name: &str) -> Phase {
         let seconds = self.begun.elapsed().as_secs_f64();
         self.timeline.line("pair", name);
-        eprintln!("pair: {seconds:6.2} s  {name}");
+        eprintln!("pair: {seconds:6.2} s  {}", printable(name));
         Phase {
             name: name.into(),
             seconds,

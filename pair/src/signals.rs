@@ -5,11 +5,11 @@
 
 use crate::orphans;
 use crate::run;
-use crate::status::{Exit, Failure};
+use crate::status::{printable, Exit, Failure};
 use crate::watch::Watch;
 use nix::sys::signal::{SigSet, Signal};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 static STATE: Mutex<State> = Mutex::new(State {
     cause: None,
@@ -61,10 +61,53 @@ fn take(signal: Signal) {
     ));
 }
 
-/// Ends the command with 124 when this much time has passed from now.
+/// How many [`Pause`]s there are.
+static PAUSES: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// While it lives no time passes for [`limit`]: what a run is made of is built, which has deadlines of its own.
+pub struct Pause(());
+
+impl Pause {
+    /// Begins to pause.
+    pub fn new() -> Self {
+        Self::count(|pauses| *pauses += 1);
+        Pause(())
+    }
+
+    fn count(change: impl FnOnce(&mut usize)) {
+        change(&mut PAUSES.0.lock().unwrap_or_else(PoisonError::into_inner));
+        PAUSES.1.notify_all();
+    }
+}
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        Self::count(|pauses| *pauses -= 1);
+    }
+}
+
+/// Ends the command with 124 when this much time has passed from now, [`Pause`]s not counted.
 pub fn limit(time: Duration) {
     let wait = move || {
-        std::thread::sleep(time);
+        let mut left = time;
+        let mut pauses = PAUSES.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while !left.is_zero() {
+            let begun = Instant::now();
+            let running = *pauses == 0;
+            let most = if running { left } else { Duration::MAX };
+            let waited = PAUSES.1.wait_timeout(pauses, most);
+            pauses = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if running {
+                left = left.saturating_sub(begun.elapsed());
+            }
+        }
+        drop(pauses);
         end(Failure::timeout("the command to end (--timeout)", time));
     };
     if let Err(error) = std::thread::Builder::new()
@@ -84,7 +127,7 @@ fn end(failure: Failure) {
         (second || (watches.is_empty() && state.holds == 0), watches)
     };
     if at_once {
-        eprintln!("pair: {failure}");
+        eprintln!("pair: {}", printable(&failure.message));
         // The kernel kills our own children with us (PR_SET_PDEATHSIG), but not a command's.
         orphans::kill_all();
         run::abandon_all();

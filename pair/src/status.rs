@@ -133,13 +133,31 @@ impl Failure {
             text += &format!("\n  because: {cause}");
         }
         for line in &self.tail {
-            text += &format!("\n  | {line}");
+            text += &format!("\n  | {}", line.trim_end_matches(['\r', '\n']));
         }
         if let Some(hint) = &self.hint {
             text += &format!("\n  {hint}");
         }
-        text
+        printable(&text)
     }
+}
+
+/// The text without what a terminal would obey: a guest's console, a tool's output or a file's name may say anything.
+/// Lines and tabs stay; other control characters, and those that turn the direction of text round, are replaced.
+pub fn printable(text: &str) -> String {
+    let obeyed = |c: char| {
+        (c.is_control() && c != '\t' && c != '\n')
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars()
+        .map(|c| {
+            if obeyed(c) {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
+        .collect()
 }
 
 /// An error of a library below becomes the harness's own (125), unless it holds a failure.
@@ -189,6 +207,22 @@ mod tests {
             Exit::Command(3)
         );
         assert_eq!(Exit::of_child(ExitStatus::from_raw(9)).code(), 137);
+    }
+
+    #[test]
+    fn what_a_guest_said_does_not_reach_the_terminal_raw() {
+        let said = "\x1b]0;title\x07\x1b[2J\u{9b}31m\u{202e}txt\r";
+        let failure = Failure::harness(format!("panicked: {said}"))
+            .caused_by(anyhow::anyhow!("{said}"))
+            .with_tail(vec![said.into()])
+            .with_hint(said);
+        let report = failure.report();
+        assert!(
+            !report.contains(|c: char| (c.is_control() && c != '\n') || c == '\u{202e}'),
+            "{report:?}"
+        );
+        assert_eq!(report.lines().count(), 4, "{report:?}");
+        assert_eq!(printable("a\tb\nc\u{e4}"), "a\tb\nc\u{e4}");
     }
 
     #[test]

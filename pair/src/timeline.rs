@@ -4,10 +4,11 @@
 //! Each line is `[seconds.micros] source | text`, seconds since the run began (CLOCK_MONOTONIC). Lines are written
 //! as they come; the device stamps its own events, so some come late, and [`Timeline::finish`] puts them in order.
 
+use crate::status::printable;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 /// CLOCK_MONOTONIC in nanoseconds: the clock of the runner and of the device process.
 pub fn now() -> u64 {
@@ -19,7 +20,76 @@ pub fn now() -> u64 {
 /// One run's merged log.
 pub struct Timeline {
     start: u64,
-    file: Mutex<File>,
+    file: Mutex<Log>,
+    lost: OnceLock<Box<dyn Fn(io::Error) + Send + Sync>>,
+}
+
+/// A file that takes so many bytes and no more, and says once that it cannot be written.
+pub struct Log {
+    file: File,
+    room: u64,
+    failed: bool,
+}
+
+/// What became of a piece of a log.
+#[derive(Debug)]
+pub enum Written {
+    /// It stands in the file.
+    Whole,
+    /// The file is full, from this piece on or already; a line in it says so.
+    Full,
+    /// The file cannot be written. Told once; later pieces are [`Written::Full`].
+    Failed(io::Error),
+}
+
+impl Log {
+    /// As much of each process's output is kept, in bytes. A kernel that says more repeats itself.
+    pub const LIMIT: u64 = 64 << 20;
+
+    /// A log in a file that is new.
+    pub fn new(file: File, limit: u64) -> Self {
+        Log {
+            file,
+            room: limit,
+            failed: false,
+        }
+    }
+
+    /// Adds a piece to it.
+    pub fn write(&mut self, bytes: &[u8]) -> Written {
+        if self.failed || self.room == 0 {
+            return Written::Full;
+        }
+        let (fits, left) = (bytes.len() as u64 <= self.room, self.room);
+        self.room = if fits { left - bytes.len() as u64 } else { 0 };
+        let written = match fits {
+            true => self.file.write_all(bytes),
+            false => self.append("\n[this log is full and ends here]\n"),
+        };
+        match written {
+            Ok(()) if fits => Written::Whole,
+            Ok(()) => Written::Full,
+            Err(error) => {
+                self.failed = true;
+                Written::Failed(error)
+            }
+        }
+    }
+
+    /// What is to stand below a log that was full: its last lines.
+    pub fn close(&mut self, last: impl IntoIterator<Item = String>) {
+        if self.room == 0 && !self.failed {
+            for line in last {
+                if self.append(&(line + "\n")).is_err() {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn append(&mut self, text: &str) -> io::Result<()> {
+        self.file.write_all(text.as_bytes())
+    }
 }
 
 impl Timeline {
@@ -35,8 +105,14 @@ impl Timeline {
             .open(path)?;
         Ok(Timeline {
             start: now(),
-            file: Mutex::new(file),
+            file: Mutex::new(Log::new(file, 4 * Log::LIMIT)),
+            lost: OnceLock::new(),
         })
+    }
+
+    /// `tell` hears of it, once, when the file cannot be written.
+    pub fn on_loss(&self, tell: impl Fn(io::Error) + Send + Sync + 'static) {
+        let _ = self.lost.set(Box::new(tell));
     }
 
     /// Seconds since the run began.
@@ -56,8 +132,13 @@ impl Timeline {
             .file
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Err(error) = file.write_all(line.as_bytes()) {
-            log::error!("timeline: {error}");
+        let written = file.write(line.as_bytes());
+        drop(file);
+        if let Written::Failed(error) = written {
+            match self.lost.get() {
+                Some(tell) => tell(error),
+                None => log::error!("timeline: {error}"),
+            }
         }
     }
 
@@ -70,6 +151,7 @@ impl Timeline {
             .file
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let file = &mut file.file;
         let mut text = String::new();
         file.seek(SeekFrom::Start(0))?;
         file.read_to_string(&mut text)?;
@@ -83,17 +165,7 @@ impl Timeline {
 
 /// One line of the timeline, `age` nanoseconds after its beginning.
 fn format_line(age: u64, source: &str, text: &str) -> String {
-    let printable: String = text
-        .trim_end_matches(['\r', '\n'])
-        .chars()
-        .map(|c| {
-            if c.is_control() && c != '\t' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect();
+    let printable = printable(text.trim_end_matches(['\r', '\n'])).replace('\n', "\u{fffd}");
     let micros = age / 1000;
     format!(
         "[{:5}.{:06}] {source:<6} | {printable}\n",
@@ -201,6 +273,32 @@ mod tests {
             format_line(1_500_000_000, "ep", "a\x1b[31m\tb\r\n"),
             "[    1.500000] ep     | a\u{fffd}[31m\tb\n"
         );
+    }
+
+    #[test]
+    fn a_log_takes_so_much_and_ends_with_the_last_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let mut log = Log::new(File::create(&path).unwrap(), 10);
+        assert!(matches!(log.write(b"12345678\n"), Written::Whole));
+        for _ in 0..1000 {
+            assert!(matches!(log.write(b"flood\n"), Written::Full));
+        }
+        log.close(["last words".to_owned()]);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            text.starts_with("12345678\n") && text.ends_with("last words\n"),
+            "{text}"
+        );
+        assert!(text.contains("full") && text.len() < 100, "{text}");
+    }
+
+    #[test]
+    fn a_full_disk_is_told_once() {
+        let full = OpenOptions::new().append(true).open("/dev/full").unwrap();
+        let mut log = Log::new(full, Log::LIMIT);
+        assert!(matches!(log.write(b"x"), Written::Failed(_)));
+        assert!(matches!(log.write(b"x"), Written::Full));
     }
 
     #[test]

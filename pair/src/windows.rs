@@ -9,6 +9,7 @@ use crate::options::{Debug, Options, Windows};
 use crate::qemu;
 use crate::watch::Watch;
 use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -112,9 +113,11 @@ fn lost(line: &str) -> Option<&str> {
 /// Whether these tools' QEMU is the one, and can load the library: asked of the dynamic linker before any guest boots,
 /// since a QEMU whose `-plugin` does not load ends at once.
 fn loads(tools: &Tools, library: &Path) -> Result<(), String> {
+    let (dir, preload) = preload(library)?;
     let output = tools
         .command("env")
-        .arg(preload(library))
+        .current_dir(dir)
+        .arg(preload)
         .args([qemu::PROGRAM, "--version"])
         .stdin(Stdio::null())
         .output()
@@ -125,10 +128,14 @@ fn loads(tools: &Tools, library: &Path) -> Result<(), String> {
     )
 }
 
-fn preload(library: &Path) -> std::ffi::OsString {
-    let mut word = std::ffi::OsString::from("LD_PRELOAD=");
-    word.push(library);
-    word
+/// Where to be, and what to say to the dynamic linker: it splits LD_PRELOAD at spaces and colons (ld.so(8)), which the
+/// library's directory may have in its name and its file has not.
+fn preload(library: &Path) -> Result<(&Path, OsString), String> {
+    let odd = || format!("{} is no library", library.display());
+    let dir = library.parent().ok_or_else(odd)?;
+    let mut word = OsString::from("LD_PRELOAD=./");
+    word.push(library.file_name().ok_or_else(odd)?);
+    Ok((dir, word))
 }
 
 /// Judges what `qemu --version` said with the library preloaded.
@@ -198,6 +205,14 @@ mod tests {
             reason,
             "QEMU cannot load libspider_windows.so: file too short"
         );
+    }
+
+    #[test]
+    fn a_librarys_path_may_have_what_the_linker_splits_at() {
+        let (dir, word) = preload(Path::new("/my checkouts/a:b/libspider_windows.so")).unwrap();
+        assert_eq!(dir, Path::new("/my checkouts/a:b"));
+        assert_eq!(word, "LD_PRELOAD=./libspider_windows.so");
+        assert!(preload(Path::new("/")).is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use crate::control;
 use crate::run::{self, Sockets};
-use crate::status::{Exit, Failure};
+use crate::status::{printable, Exit, Failure};
 use serde_json::Value;
 use std::io::{self, Write};
 use std::path::Path;
@@ -22,7 +22,7 @@ pub fn inspect(runs: &Path, path: &str, json: bool) -> Result<Exit, Failure> {
         outline(&value)
     };
     // A reader that has seen enough (`| head`) is no failure.
-    let _ = io::stdout().lock().write_all(text.as_bytes());
+    let _ = io::stdout().lock().write_all(printable(&text).as_bytes());
     Ok(Exit::Pass)
 }
 

@@ -7,6 +7,7 @@ use crate::orphans;
 use crate::plan::Plan;
 use crate::process::{quote, unblock_signals};
 use crate::run::{Run, RUN_VARIABLE};
+use crate::service::unwritable;
 use crate::session::Pair;
 use crate::side::Side;
 use crate::signals;
@@ -71,6 +72,11 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let phases = json!(pair.phases());
     let dir = pair.dir().to_owned();
     pair.finish(&outcome);
+    let result = dir.join("result.json");
+    let outcome = match outcome.is_ok() && !result.exists() {
+        true => Err(unwritable(&result)),
+        false => outcome,
+    };
     if let Some(file) = &args.json {
         let exit = outcome
             .as_ref()
@@ -187,8 +193,8 @@ impl Drop for Terminal {
 /// Prints the command lines; the initramfs that they need stay in the run's directory.
 fn dry_run(args: &RunArgs) -> Result<Exit, Failure> {
     let options = args.boot.options()?;
-    let artefacts = Artefacts::prepare(&options)?;
-    let run = Run::create(&options.runs)?;
+    let artefacts = Artefacts::find(&options)?;
+    let run = Run::aside(&options.runs)?;
     let plan = Plan::compose(&options, &artefacts, &run, &run.dir)?;
     print!("{}", plan.script());
     Ok(Exit::Pass)
