@@ -110,7 +110,7 @@ impl Controller {
         self.follow_link(effects);
     }
 
-    /// Reset by the RC's QEMU: DEVICE_RESET, or unplugged. Whatever the EP has programmed stays.
+    /// Reset by the RC's QEMU: DEVICE_RESET, or plugged anew. Whatever the EP has programmed stays.
     pub fn rc_reset(&mut self) {
         self.routes += 1;
         self.dbi.reset_function();

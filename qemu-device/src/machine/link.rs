@@ -144,7 +144,13 @@ impl Machine {
 
     /// The RC's QEMU connected to the link of this `generation`, and plugs the function as it is now; it may be
     /// gone by now, of which QEMU hears once it has plugged it.
-    fn attach_rc(&self, attachment: &Attachment, generation: u32) -> RcFace {
+    fn attach_rc(self: &Arc<Self>, attachment: &Attachment, generation: u32) -> RcFace {
+        // QEMU knows nothing of what it wrote before it was unplugged.
+        self.change(self.silicon(), |silicon, _| {
+            if silicon.controller.link_generation() == Some(generation) {
+                silicon.controller.rc_reset();
+            }
+        });
         let state = self.rc_socket.state();
         let face = {
             let controller = &mut self.silicon().controller;
@@ -170,9 +176,8 @@ impl Machine {
         face
     }
 
-    /// Forgets the RC's connection, unless a newer one has taken its place, and with it all that QEMU had written
-    /// to the function.
-    fn detach_rc(self: &Arc<Self>, attachment: &Attachment, generation: u32) {
+    /// Forgets the RC's connection, unless a newer one has taken its place.
+    fn detach_rc(&self, attachment: &Attachment) {
         let state = self.rc_socket.state();
         let mut rc = self.rc.write().unwrap_or_else(PoisonError::into_inner);
         let ours = |current: &Plugged| Arc::ptr_eq(&current.attachment.memory, &attachment.memory);
@@ -182,11 +187,6 @@ impl Machine {
         if let Some(event) = told {
             log::info!("{event:?}");
         }
-        self.change(self.silicon(), |silicon, _| {
-            if silicon.controller.link_generation() == Some(generation) {
-                silicon.controller.rc_reset();
-            }
-        });
         self.follow_memory();
     }
 }
@@ -239,7 +239,7 @@ fn serve(machine: &Arc<Machine>, stream: UnixStream, generation: u32) {
         Ok(()) => log::info!("rc: QEMU closed the connection"),
         Err(error) => log::warn!("rc: connection closed: {error}"),
     }
-    machine.detach_rc(&attachment, generation);
+    machine.detach_rc(&attachment);
 }
 
 #[cfg(test)]
@@ -300,7 +300,7 @@ mod tests {
         machine.attach_rc(&late, 1);
         let attached = machine.rc().unwrap();
         assert!(Arc::ptr_eq(&attached.memory, &current.memory));
-        machine.detach_rc(&late, 1);
+        machine.detach_rc(&late);
         assert!(machine.rc().is_some());
     }
 

@@ -93,7 +93,7 @@ impl Dbi {
     /// | reset | comes as | QEMU's copy | here |
     /// |---|---|---|---|
     /// | secondary bus, reboot or hot-plug of the RC | DEVICE_RESET | cleared | all that the RC has written |
-    /// | unplugged, link down | a closed connection, LTSSM | gone | all that the RC has written |
+    /// | plugged again, link down | a new connection, LTSSM | new | all that the RC has written |
     /// | function level reset | DEVCTL | stays | [`reset_by_config`](Self::reset_by_config): not the mirrored registers |
     /// | D3hot to D0 | PMCSR | stays | nothing (PMCSR.No_Soft_Reset) |
     /// | the EP board's | its own QEMU | link down | everything: [`reset`](Self::reset) |
