@@ -23,7 +23,7 @@ impl View<'_> {
     }
 
     fn all(&self) -> Vec<u32> {
-        (0..pci::CONFIG_SIZE as u64)
+        (0..u64::from(pci::CONFIG_SIZE))
             .step_by(4)
             .map(|at| self.read(at))
             .collect()
