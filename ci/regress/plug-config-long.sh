@@ -10,4 +10,4 @@
 own_runtime
 
 export SPIDER_PAIR_PLUGS=3000
-plugged whatever_configuration_space_the_ep_writes
+plugged whatever_configuration_space_the_ep_writes whatever_the_ep_writes_meanwhile

@@ -10,4 +10,4 @@
 own_runtime
 
 export SPIDER_PAIR_PLUGS=60
-plugged each_field_that_it_reads whatever_configuration_space_the_ep_writes
+plugged each_field_that_it_reads whatever_configuration_space_the_ep_writes whatever_the_ep_writes_meanwhile

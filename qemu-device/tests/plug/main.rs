@@ -85,17 +85,6 @@ impl Boards {
         }
     }
 
-    /// `dw_pcie_dbi_ro_wr_en`, then the writes.
-    fn write(&mut self, writes: &[EpWrite]) {
-        for EpWrite(at, width, value) in writes {
-            self.pair.register(spider::DBI, dbi::MISC_CONTROL_1, 1);
-            let bytes = &value.to_le_bytes()[..width.bytes()];
-            self.pair
-                .ep
-                .post(spider::REGISTERS_BAR.into(), (*at).into(), bytes);
-        }
-    }
-
     /// The function as `pci-epf-test` has it, but for what is written next.
     fn power_cycle(&mut self) {
         self.pair.ltssm(false);
@@ -106,25 +95,18 @@ impl Boards {
         }
     }
 
-    /// What QEMU does with the function, `down` after it was told to plug it if the link goes down then. Says why if it
-    /// does not survive.
-    fn plug(&mut self, down: Option<Duration>) -> Result<Plug, String> {
+    /// What QEMU does with the function if the EP does that `meanwhile`. Says why if it does not survive.
+    fn plug(&mut self, meanwhile: impl FnOnce(&mut Pair) + Send) -> Result<Plug, String> {
         let socket = self.pair.path("rc.sock");
         let Self { pair, qemu, plugs } = self;
         pair.ltssm(true);
         pair.ep.fence();
         let ep = &mut *pair;
         let plugged = std::thread::scope(|scope| {
-            if let Some(after) = down {
-                scope.spawn(move || {
-                    let end = Instant::now() + after;
-                    while Instant::now() < end {
-                        std::hint::spin_loop();
-                    }
-                    ep.ltssm(false);
-                    ep.ep.fence();
-                });
-            }
+            scope.spawn(move || {
+                meanwhile(ep);
+                ep.ep.fence();
+            });
             qemu.plug(&socket)
         });
         let plugged = plugged.map_err(|lost| lost.0)?;
@@ -149,6 +131,25 @@ impl Boards {
     }
 }
 
+/// `dw_pcie_dbi_ro_wr_en`, then the writes.
+fn write_all(pair: &mut Pair, writes: &[EpWrite]) {
+    for EpWrite(at, width, value) in writes {
+        pair.register(spider::DBI, dbi::MISC_CONTROL_1, 1);
+        let bytes = &value.to_le_bytes()[..width.bytes()];
+        pair.ep
+            .post(spider::REGISTERS_BAR.into(), (*at).into(), bytes);
+    }
+}
+
+/// The link goes down so long after QEMU was told to plug the function.
+fn down_after(pair: &mut Pair, after: Duration) {
+    let end = Instant::now() + after;
+    while Instant::now() < end {
+        std::hint::spin_loop();
+    }
+    pair.ltssm(false);
+}
+
 #[test]
 #[ignore = "needs a QEMU: ci/regress/plug-config.sh"]
 fn whatever_configuration_space_the_ep_writes() {
@@ -156,8 +157,8 @@ fn whatever_configuration_space_the_ep_writes() {
     for round in 0..rounds() {
         let writes = sample.draw(proptest::collection::vec(ep_write(), 1..24));
         boards.power_cycle();
-        boards.write(&writes);
-        let plugged = boards.plug(None);
+        write_all(&mut boards.pair, &writes);
+        let plugged = boards.plug(|_| ());
         assert_eq!(
             plugged,
             Ok(Plug::Done),
@@ -187,12 +188,15 @@ fn each_field_that_it_reads() {
     let mut boards = Boards::start();
     for (register, value) in fields.chain(sizes).chain(types) {
         boards.power_cycle();
-        boards.write(&[EpWrite(
-            register,
-            qemu_device::controller::Width::Dword,
-            value,
-        )]);
-        let plugged = boards.plug(None);
+        write_all(
+            &mut boards.pair,
+            &[EpWrite(
+                register,
+                qemu_device::controller::Width::Dword,
+                value,
+            )],
+        );
+        let plugged = boards.plug(|_| ());
         assert_eq!(
             plugged,
             Ok(Plug::Done),
@@ -211,7 +215,7 @@ fn the_link_goes_down_meanwhile() {
         let down =
             Duration::from_micros(sample.draw(prop_oneof![4 => 0..6_000u64, 1 => 0..20_000u64]));
         boards.power_cycle();
-        match boards.plug(Some(down)) {
+        match boards.plug(|pair| down_after(pair, down)) {
             Ok(Plug::Done) => done += 1,
             // The socket is gone: nothing has begun.
             Ok(Plug::Refused(reason)) if reason.contains("ailed to connect") => refused += 1,
@@ -223,4 +227,29 @@ fn the_link_goes_down_meanwhile() {
     }
     println!("{done} plugged, {refused} too late");
     assert!(done > 0);
+}
+
+#[test]
+#[ignore = "needs a QEMU: ci/regress/plug-config.sh"]
+fn whatever_the_ep_writes_meanwhile() {
+    let (mut sample, mut boards) = (Sample::new(), Boards::start());
+    for round in 0..rounds() {
+        let writes = proptest::collection::vec(ep_write(), 1..12);
+        let (writes, down) = sample.draw((writes, 0..8_000u64));
+        boards.power_cycle();
+        let plugged = boards.plug(|pair| {
+            // QEMU must find the same at each read. At last the link goes down.
+            let end = Instant::now() + Duration::from_micros(down);
+            while Instant::now() < end {
+                write_all(pair, &writes);
+                pair.ep.fence();
+            }
+            down_after(pair, Duration::ZERO);
+        });
+        match plugged {
+            Ok(Plug::Done) => {}
+            Ok(Plug::Refused(reason)) if reason.contains("ailed to connect") => {}
+            other => panic!("round {round}: {writes:x?}: {other:?}\n{}", boards.said()),
+        }
+    }
 }
