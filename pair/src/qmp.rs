@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{channel, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A line that QEMU sends, read.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,6 +128,8 @@ pub struct Client {
 impl Client {
     /// How long a command may take. QEMU answers at once unless its main loop stands still.
     pub const PATIENCE: Duration = Duration::from_secs(20);
+    /// How long there may be no room in the monitor's socket, which holds hundreds of commands that a QEMU has not read.
+    const ROOM: Duration = Duration::from_secs(3);
     /// The longest line read: `query-qmp-schema`, the largest answer there is, has about 200 KiB.
     const LONGEST_LINE: u64 = 4 << 20;
 
@@ -155,6 +157,7 @@ impl Client {
             None => return Err(Error::Closed),
         }
         client.stream.set_read_timeout(None)?;
+        client.stream.set_write_timeout(Some(Self::ROOM))?;
         std::thread::Builder::new()
             .name("qmp".into())
             .spawn(move || {
@@ -201,24 +204,36 @@ impl Client {
             let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
             answers.as_mut().ok_or(Error::Closed)?.insert(id, sender);
         }
+        let begin = Instant::now();
+        let timeout = || Error::Timeout {
+            command: command.to_owned(),
+            seconds: begin.elapsed().as_secs(),
+        };
         // One write a line, so that commands of several threads do not mix.
         match (&self.stream).write_all(encode(id, command, &arguments).as_bytes()) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(Error::Closed),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // Half a line may be on its way: nothing can follow it.
+                let _ = self.stream.shutdown(Shutdown::Both);
+                return Err(timeout());
+            }
             Err(error) => return Err(error.into()),
         }
-        let command = || command.to_owned();
         match answer.recv_timeout(Self::PATIENCE) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(description)) => Err(Error::Refused {
-                command: command(),
+                command: command.to_owned(),
                 description,
             }),
             Err(RecvTimeoutError::Disconnected) => Err(Error::Closed),
-            Err(RecvTimeoutError::Timeout) => Err(Error::Timeout {
-                command: command(),
-                seconds: Self::PATIENCE.as_secs(),
-            }),
+            Err(RecvTimeoutError::Timeout) => {
+                let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(answers) = answers.as_mut() {
+                    answers.remove(&id);
+                }
+                Err(timeout())
+            }
         }
     }
 
@@ -350,6 +365,27 @@ mod tests {
             client.execute("quit", Value::Null),
             Err(Error::Closed)
         ));
+    }
+
+    #[test]
+    fn a_qemu_that_reads_nothing_leaves_nobody_waiting() {
+        // It reads on once the test is over, which ends it.
+        let (over, wait) = channel::<()>();
+        let stream = fake(move |_, _| wait.recv().map_or_else(|_| String::new(), |()| "\n".into()));
+        let client = Client::new(stream, |_| ()).unwrap();
+        let long = "x".repeat(4 << 20);
+        // Whoever has asked before waits for an answer meanwhile.
+        std::thread::scope(|scope| {
+            scope.spawn(|| client.execute("stop", Value::Null).unwrap_err());
+            std::thread::sleep(Duration::from_millis(100));
+            let error = client.execute("long", json!({ "text": long })).unwrap_err();
+            assert!(matches!(error, Error::Timeout { .. }), "{error}");
+        });
+        assert!(matches!(
+            client.execute("cont", Value::Null),
+            Err(Error::Closed)
+        ));
+        drop(over);
     }
 
     #[test]
