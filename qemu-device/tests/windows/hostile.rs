@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use abi::spider;
-use abi::windows::{Ack, Hello, Unmap, MAGIC, SIDE_EP, SIDE_RC, VERSION};
+use abi::windows::{kind, kind_of, Ack, Hello, SetHeader, Unmap, MAGIC, SIDE_EP, SIDE_RC, VERSION};
 
 use crate::guest::{eventually, memory};
 use crate::library::{Library, Line};
@@ -74,6 +74,26 @@ fn one_that_never_reads_is_dropped_likewise() {
     while !silent.ends() {}
     let quick = Library::join(&pair, SIDE_EP);
     assert_eq!(quick.windows().len(), 2);
+}
+
+#[test]
+fn one_that_sends_its_own_end_and_goes_keeps_no_seat() {
+    let (pair, _rc) = Pair::running();
+    let line = line(&pair);
+    line.send(&Hello::new(SIDE_EP).to_bytes(), &[]).unwrap();
+    let set = |message: &[u8]| {
+        (kind_of(message) == Some(kind::WINDOWS)).then(|| SetHeader::from_bytes(message).unwrap())
+    };
+    let seq = std::iter::repeat_with(|| set(&line.receive().0))
+        .find_map(|set| set.map(|set| set.seq))
+        .unwrap();
+    line.send(&Ack { seq }.to_bytes(), &[]).unwrap();
+    eventually("it sits", || pair.inspect("windows.ep.attached") == true);
+    line.send_itself(&[0]);
+    drop(line);
+    let next = Library::join(&pair, SIDE_EP);
+    assert_eq!(next.windows().len(), 2);
+    assert_eq!(pair.inspect("windows.ep.drops"), 1);
 }
 
 #[test]

@@ -38,6 +38,11 @@ impl Line {
         Self(fd)
     }
 
+    /// Sends `message` with its own end of the connection.
+    pub fn send_itself(&self, message: &[u8]) {
+        self.send(message, &[self.0.as_raw_fd()]).unwrap();
+    }
+
     pub fn send(&self, message: &[u8], fds: &[RawFd]) -> Result<usize, Errno> {
         let rights = [ControlMessage::ScmRights(fds)];
         let control = if fds.is_empty() { &[][..] } else { &rights[..] };

@@ -115,10 +115,11 @@ impl Library {
         self.maps.len()
     }
 
-    /// Whether either end has closed the connection: that is an event that need not be asked for.
-    pub fn hung_up(&self) -> bool {
-        let mut ends = [PollFd::new(self.socket.as_fd(), PollFlags::empty())];
-        poll(&mut ends, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    /// Whether it is of no use any more: either end has closed the connection, or it says something while it owes no
+    /// answer. Its own end of the connection may be among descriptors with that, which then has no end.
+    pub fn is_over(&self) -> bool {
+        let mut news = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        poll(&mut news, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     /// Tells it the set that holds from now on, unless it knows. `shares` are the maps that windows may

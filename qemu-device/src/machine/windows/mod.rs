@@ -309,7 +309,7 @@ impl Machine {
         let mut publication = self.windows.publication();
         let seat = publication.seat(side);
         match &seat.library {
-            Some(other) if !other.hung_up() => return Err(LibraryError::Second),
+            Some(other) if !other.is_over() => return Err(LibraryError::Second),
             Some(_) => seat.drop_library(side, &LibraryError::Closed),
             None => {}
         }
