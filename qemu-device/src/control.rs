@@ -281,7 +281,8 @@ fn follow(stream: &UnixStream, events: &Events) -> io::Result<()> {
         events.unsubscribe(number);
         // A telling thread that waits for room hears that nobody will read.
         let _ = stream.shutdown(Shutdown::Both);
-        drop(telling?);
+        // The scope itself waits for less than the end of the thread.
+        let _ = telling?.join();
         ended
     })
 }
