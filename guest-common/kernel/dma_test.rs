@@ -144,7 +144,8 @@ impl Control {
                     return Err(EINVAL);
                 }
                 // SAFETY: As above.
-                let address = |at: usize| unsafe { DeviceAddress::new(start.wrapping_add(at as u64)) };
+                let address =
+                    |at: usize| unsafe { DeviceAddress::new(start.wrapping_add(at as u64)) };
                 slot.begin_apart(Pieces::new(count, longest, seed)?)?;
                 drop(slots);
                 for first in (0..count).step_by(depth) {

@@ -90,9 +90,14 @@ impl Inbound {
             .filter(|size| *size <= self.window)
             .ok_or(EINVAL)?;
         self.buffer = Some(SubRange { address, size });
-        match self.active {
-            true => self.lead(),
-            false => Ok(()),
+        match (self.active, &self.translation, self.region) {
+            (true, _, _) => self.lead(),
+            // It led to the buffer before this one.
+            (false, Some(translation), Some(region)) => {
+                translation.close(region);
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 
