@@ -232,8 +232,11 @@ impl Bar {
             };
             submap.push(entry, GFP_KERNEL)?;
         }
-        self.submap = submap;
-        self.set_with_submap()
+        // The controller may look at the list that it has until it is given the new one.
+        let before = core::mem::replace(&mut self.submap, submap);
+        let set = self.set_with_submap();
+        drop(before);
+        set
     }
 
     fn set_with_submap(&mut self) -> Result {
