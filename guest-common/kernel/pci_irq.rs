@@ -51,7 +51,9 @@ impl<'a> Vectors<'a> {
     ) -> Result<Listening<'a, H>> {
         let mut requested = KVec::new();
         for vector in 0..used.min(self.count()) {
-            let vector = Vector::request(self.pdev, vector, handler.clone(), vector, name)?;
+            let handler = handler.clone();
+            // SAFETY: Dropped before `self`, as the result's fields or here; the caller leaks none.
+            let vector = unsafe { Vector::request(self.pdev, vector, handler, vector, name) }?;
             requested.push(vector, GFP_KERNEL)?;
         }
         Ok(Listening {

@@ -52,7 +52,11 @@ impl<H: Handler> Vector<H> {
     /// `/proc/interrupts` calls it.
     ///
     /// Fails with `EINVAL` if the function has no such vector, and with `EBUSY` if somebody has it.
-    pub(crate) fn request(
+    ///
+    /// # Safety
+    ///
+    /// The value must be dropped, so not leaked, before whoever allocated the vector frees it.
+    pub(crate) unsafe fn request(
         pdev: &pci::Device<impl DeviceContext>,
         index: u32,
         handler: Arc<H>,

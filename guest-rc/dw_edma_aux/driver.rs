@@ -91,7 +91,9 @@ fn vectors(
     for (number, index) in (0..header.num_chans).zip(offer.irq_base..) {
         let mut vector = match polls || number >= offer.irq_count {
             true => None,
-            false => Vector::request(pdev, index, watch.clone(), number, c"dw_edma_aux")
+            // SAFETY: Dropped with `Provider`, or here if something below fails. The function's driver, which
+            // has the vectors, lets go of the device that this is for before.
+            false => unsafe { Vector::request(pdev, index, watch.clone(), number, c"dw_edma_aux") }
                 .inspect_err(|e| dev_warn!(pdev, "no vector for DMA channel {}: {:?}\n", number, e))
                 .ok(),
         };
