@@ -570,8 +570,9 @@ impl Pair {
             phases: &self.phases,
             seconds: self.begun.elapsed().as_secs_f64(),
         };
-        if let Err(failure) = self.run.write_json("result.json", &result) {
-            log::warn!("{}", failure.report());
+        // Beside another failure, such as a log's on the same disk, it is no news.
+        if let (Err(lost), None) = (self.run.write_json("result.json", &result), failure) {
+            log::warn!("{}", lost.report());
         }
     }
 }
