@@ -183,6 +183,30 @@ fn shell(start: &Start) -> Command {
     command
 }
 
+/// Where a process says how willingly the kernel ends it when memory is full (proc_pid_oom_score_adj(5)).
+const OOM_SCORE: &std::ffi::CStr = c"/proc/self/oom_score_adj";
+
+/// Makes this process the last one that the kernel ends when memory is full: without it nobody could look why. Its
+/// commands are as before ([`lead_session`]).
+pub fn outlive_full_memory() -> io::Result<()> {
+    set_oom_score(b"-1000")
+}
+
+/// Async-signal-safe.
+fn set_oom_score(score: &[u8]) -> io::Result<()> {
+    // SAFETY: a string with its end, and a buffer that outlives the call.
+    let written = unsafe {
+        let fd = Errno::result(libc::open(
+            OOM_SCORE.as_ptr(),
+            libc::O_WRONLY | libc::O_CLOEXEC,
+        ))?;
+        let written = Errno::result(libc::write(fd, score.as_ptr().cast(), score.len()));
+        libc::close(fd);
+        written
+    };
+    written.map(drop).map_err(io::Error::from)
+}
+
 /// For the child between fork and exec: a session of its own, descriptor 0 its controlling
 /// terminal if it is one, and no signal blocked or ignored (std hands both down, and a shell cannot
 /// trap what was ignored before it began). Async-signal-safe.
@@ -194,6 +218,8 @@ pub fn lead_session(on_terminal: bool) -> io::Result<()> {
         unsafe { signal(catchable, SigHandler::SigDfl) }?;
     }
     setsid()?;
+    // Higher than what it inherits may be; a system without the file has nothing to reset.
+    let _ = set_oom_score(b"0");
     if on_terminal {
         // SAFETY: the argument is a number. 1 takes the terminal even from another session.
         Errno::result(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 1) })?;

@@ -183,7 +183,11 @@ pub fn run() -> ExitCode {
             }
         }
         first = false;
-        sleep(if slots.is_empty() { Duration::from_secs(3600) } else { PAUSE });
+        sleep(if slots.is_empty() {
+            Duration::from_secs(3600)
+        } else {
+            PAUSE
+        });
     }
 }
 
@@ -208,7 +212,11 @@ mod tests {
             (present | button | changed, true, true, None),
         ];
         for (status, occupied, first, wanted) in table {
-            assert_eq!(wish(status, occupied, first), wanted, "{status:#x} {occupied} {first}");
+            assert_eq!(
+                wish(status, occupied, first),
+                wanted,
+                "{status:#x} {occupied} {first}"
+            );
         }
     }
 }

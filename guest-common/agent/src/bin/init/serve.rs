@@ -31,6 +31,9 @@ pub fn run() -> ExitCode {
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGTERM);
     let _ = mask.thread_block();
+    if let Err(error) = agent::process::outlive_full_memory() {
+        say!("memory that is full may end the command server: {error}");
+    }
 
     let Some(port) = find_port() else {
         say!(

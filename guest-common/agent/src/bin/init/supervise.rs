@@ -191,10 +191,7 @@ fn start_hotplug() -> io::Result<Pid> {
 /// This binary as one of its other selves.
 fn start_self(name: &str, role: &str) -> io::Result<Pid> {
     let mut command = base_command(SELF);
-    start(
-        command.arg0(name).arg(role).stdin(Stdio::null()),
-        false,
-    )
+    start(command.arg0(name).arg(role).stdin(Stdio::null()), false)
 }
 
 fn start_shell() -> io::Result<Pid> {
