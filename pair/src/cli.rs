@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The command line.
 
-use crate::function::{Function, Setting};
+use crate::function::{Function, Settings};
 use crate::modules::Modules;
 use crate::net;
 use crate::options::{Debug, Edma, Iommu, Options, Windows};
@@ -51,6 +51,12 @@ pub enum Command {
         #[arg(long)]
         json: bool,
         /// Where to look for it.
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Set the run's function up again on the EP, as its boot did: after the EP has rebooted.
+    SetUp {
+        /// Where runs are.
         #[command(flatten)]
         place: Place,
     },
@@ -119,14 +125,13 @@ pub struct BootArgs {
     /// What the EP sets up before link-up; `none` leaves configfs to you.
     #[arg(long, value_enum, default_value_t, env = "SPIDER_PAIR_FUNCTION")]
     pub function: Function,
-    /// What the function is set up with, such as db_count=8 (may be repeated; an unknown NAME is answered with all of them).
+    /// What the function is set up with, such as db_count=8 (may be repeated; an unknown NAME prints those that there are).
     #[arg(
         long = "function-opt",
         value_name = "NAME=VALUE",
-        env = "SPIDER_PAIR_FUNCTION_OPT",
-        value_delimiter = ','
+        env = "SPIDER_PAIR_FUNCTION_OPT"
     )]
-    pub settings: Vec<Setting>,
+    pub settings: Vec<Settings>,
     /// Bring a network up between the guests, over the function (vntb).
     #[arg(long, env = "SPIDER_PAIR_NET", value_parser = clap::builder::FalseyValueParser::new())]
     pub net: bool,
@@ -155,30 +160,30 @@ pub struct BootArgs {
     #[arg(long, value_name = "ep:DIR|rc:DIR", value_parser = overlay, env = "SPIDER_PAIR_OVERLAY",
           value_delimiter = ',')]
     pub overlay: Vec<(Side, PathBuf)>,
-    /// More kernel command line for both guests.
+    /// More kernel command line for both guests (may be repeated).
     #[arg(
         long,
         value_name = "WORDS",
         allow_hyphen_values = true,
         env = "SPIDER_PAIR_APPEND"
     )]
-    pub append: Option<String>,
-    /// More kernel command line for the EP guest.
+    pub append: Vec<String>,
+    /// More kernel command line for the EP guest (may be repeated).
     #[arg(
         long,
         value_name = "WORDS",
         allow_hyphen_values = true,
         env = "SPIDER_PAIR_APPEND_EP"
     )]
-    pub append_ep: Option<String>,
-    /// More kernel command line for the RC guest.
+    pub append_ep: Vec<String>,
+    /// More kernel command line for the RC guest (may be repeated).
     #[arg(
         long,
         value_name = "WORDS",
         allow_hyphen_values = true,
         env = "SPIDER_PAIR_APPEND_RC"
     )]
-    pub append_rc: Option<String>,
+    pub append_rc: Vec<String>,
     /// More arguments for both QEMUs, quoted as for a shell.
     #[arg(
         long,
@@ -327,8 +332,9 @@ impl BootArgs {
             })
         };
         // Kernel words keep their quotes: the kernel reads them itself.
-        let words = |text: &Option<String>| -> Vec<String> {
-            text.iter()
+        let words = |texts: &[String]| -> Vec<String> {
+            texts
+                .iter()
                 .flat_map(|text| text.split_ascii_whitespace())
                 .map(str::to_owned)
                 .collect()
@@ -338,15 +344,20 @@ impl BootArgs {
             Side::Rc => (&self.rc_kernel, &self.append_rc),
         };
         let recipe = self.function.recipe();
+        let settings: Vec<_> = self
+            .settings
+            .iter()
+            .flat_map(|some| some.0.clone())
+            .collect();
         recipe
-            .arguments(&self.settings)
+            .arguments(&settings)
             .map_err(|error| Failure::harness(format!("--function-opt: {error}")))?;
         if self.net {
             net::check(recipe)?;
         }
         Ok(Options {
             function: self.function,
-            settings: self.settings.clone(),
+            settings,
             net: self.net,
             kernel: Sides::from_fn(|side| own(side).0.clone().or(self.kernel.clone())),
             kernel_variant: self.kernel_variant,
@@ -372,6 +383,7 @@ impl BootArgs {
             iommu: self.iommu,
             gdb: self.gdb,
             step_timeout: self.step_timeout,
+            show_complaints: false,
             runs: self.place.runs(),
         })
     }
@@ -394,10 +406,15 @@ fn kernel_variant() -> impl TypedValueParser<Value = KernelVariant> {
 
 /// Seconds, as `timeout(1)` takes them, or a time with units.
 fn time(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.parse() {
-        return Ok(Duration::from_secs(seconds));
+    let time = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|_| "seconds, or a time such as 90s or 2m".to_owned())?,
+    };
+    match time.is_zero() {
+        true => Err("nothing is done in no time; without the option there is the default".into()),
+        false => Ok(time),
     }
-    humantime::parse_duration(text).map_err(|_| "seconds, or a time such as 90s or 2m".into())
 }
 
 /// `ep:DIR` or `rc:DIR`.
@@ -493,6 +510,9 @@ mod tests {
             "run --function nothing",
             "run --memory 4096",
             "run --timeout soon",
+            "run --timeout 0",
+            "run --step-timeout 0",
+            "run --step-timeout 0s",
             "test --repeat 0",
             "run --gdb both",
             "frobnicate",
@@ -506,6 +526,20 @@ mod tests {
         }
         let options = run("pair run --qemu-opts='").boot.options().unwrap_err();
         assert_eq!(options.exit.code(), 125);
+    }
+
+    #[test]
+    fn what_may_be_repeated_adds_up() {
+        let line = "pair run --function vntb-dma --append a=1 --append b=2 \
+                    --function-opt dma_routing=remote,local --function-opt db_count=8,spad_count=64";
+        let options = run(line).boot.options().unwrap();
+        assert_eq!(options.append.rc, ["a=1", "b=2"]);
+        let settings: Vec<_> = options
+            .settings
+            .iter()
+            .map(|set| set.value.as_str())
+            .collect();
+        assert_eq!(settings, ["remote,local", "8", "64"]);
     }
 
     #[test]

@@ -50,11 +50,68 @@ pub struct Key {
     pub name: &'static str,
     /// As the kernel takes it.
     pub value: &'static str,
+    /// What else it may be.
+    pub takes: Takes,
 }
 
-const fn key(name: &'static str, value: &'static str) -> Key {
-    Key { name, value }
+/// The values of a [`Key`]: what the kernel refuses is refused before anything boots.
+#[derive(Debug)]
+pub enum Takes {
+    /// A number from the first to the second.
+    Number(i64, i64),
+    /// Some of these, with commas between them.
+    Names(&'static [&'static str]),
 }
+
+impl Takes {
+    /// Whether it may be this.
+    fn allows(&self, value: &str) -> bool {
+        match self {
+            Takes::Number(from, to) => {
+                number(value).is_some_and(|number| (*from..=*to).contains(&number))
+            }
+            Takes::Names(names) => value.split(',').all(|name| names.contains(&name)),
+        }
+    }
+}
+
+impl fmt::Display for Takes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Takes::Number(from, to) => write!(f, "a number from {from} to {to}"),
+            Takes::Names(names) => write!(f, "of {}, with commas between them", names.join(", ")),
+        }
+    }
+}
+
+/// As kstrtoll reads it with base 0.
+fn number(text: &str) -> Option<i64> {
+    match text.strip_prefix("0x") {
+        Some(digits) => i64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+/// The ranges are those of the attributes' types, and narrower where the drivers' are (`pci-epf-vntb.c`).
+const fn key(name: &'static str, value: &'static str) -> Key {
+    use abi::vntb::{MAX_CHANNELS, MAX_DB_COUNT, MIN_DB_COUNT};
+    let takes = match name.as_bytes() {
+        b"db_count" => Takes::Number(MIN_DB_COUNT as i64, MAX_DB_COUNT as i64),
+        b"spad_count" => Takes::Number(1, SPADS),
+        b"num_mws" => Takes::Number(0, 4),
+        b"dma_num_chans" => Takes::Number(0, MAX_CHANNELS as i64),
+        b"msi_interrupts" => Takes::Number(0, 32),
+        b"vbus_number" => Takes::Number(0, 0xff),
+        b"vendorid" | b"deviceid" | b"vntb_vid" | b"vntb_pid" => Takes::Number(0, 0xffff),
+        b"ctrl_bar" | b"db_bar" | b"mw1_bar" | b"dma_bar" => Takes::Number(-1, 5),
+        b"dma_routing" => Takes::Names(&["remote", "default", "local"]),
+        _ => Takes::Number(0, u32::MAX as i64),
+    };
+    Key { name, value, takes }
+}
+
+/// Four bytes each, on both sides, in a BAR of at most 1 MiB.
+const SPADS: i64 = (1 << 20) / 4 / 2;
 
 const EPF_TEST_KEYS: &[Key] = &[
     key("vendorid", "0x1912"),
@@ -177,6 +234,13 @@ impl Recipe {
                     self.name, setting.name
                 ));
             }
+            let key = self.keys.iter().find(|key| key.name == setting.name);
+            if let Some(key) = key.filter(|key| !key.takes.allows(&setting.value)) {
+                return Err(format!(
+                    "{} cannot be `{}`; it is {}",
+                    key.name, setting.value, key.takes
+                ));
+            }
         }
         let value = |key: &Key| {
             // The last one counts, as with any option.
@@ -207,23 +271,33 @@ pub struct Setting {
 impl FromStr for Setting {
     type Err = String;
     fn from_str(text: &str) -> Result<Setting, String> {
-        let (name, value) = text.split_once('=').ok_or("NAME=VALUE")?;
-        // -1 stands for no BAR.
-        let number = match value.strip_prefix("0x") {
-            Some(digits) => u64::from_str_radix(digits, 16).is_ok(),
-            None => value.parse::<i64>().is_ok(),
-        };
-        let is_name =
-            |name: &str| !name.is_empty() && name.bytes().all(|letter| letter.is_ascii_lowercase());
-        match number || value.split(',').all(is_name) {
-            true => Ok(Setting {
+        match text.split_once('=') {
+            Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok(Setting {
                 name: name.into(),
                 value: value.into(),
             }),
-            false => Err(format!(
-                "`{value}` is no number, such as 16 or 0x100000, and no name"
-            )),
+            _ => Err(format!("`{text}` is not NAME=VALUE, such as db_count=8")),
         }
+    }
+}
+
+/// What one `--function-opt` says: settings with commas between them, and commas may be in a value as well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings(pub Vec<Setting>);
+
+impl FromStr for Settings {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Settings, String> {
+        let mut settings: Vec<String> = vec![];
+        for part in text.split(',') {
+            match settings.last_mut() {
+                // A name follows each comma that separates settings.
+                Some(last) if !part.contains('=') => *last = format!("{last},{part}"),
+                _ => settings.push(part.to_owned()),
+            }
+        }
+        let settings: Result<_, _> = settings.iter().map(|text| text.parse()).collect();
+        Ok(Settings(settings?))
     }
 }
 
@@ -232,8 +306,9 @@ mod tests {
     use super::*;
 
     fn arguments(function: Function, settings: &[&str]) -> Result<Vec<String>, String> {
-        let settings: Result<Vec<Setting>, _> = settings.iter().map(|text| text.parse()).collect();
-        function.recipe().arguments(&settings?)
+        let settings: Result<Vec<Settings>, _> = settings.iter().map(|text| text.parse()).collect();
+        let settings: Vec<Setting> = settings?.into_iter().flat_map(|some| some.0).collect();
+        function.recipe().arguments(&settings)
     }
 
     #[test]
@@ -257,11 +332,48 @@ mod tests {
             arguments(Function::None, &["vendorid=1"]).unwrap_err(),
             "none has no setting `vendorid`; it has no settings"
         );
-        for bad in ["mw1", "mw1=", "mw1=1M", "mw1=$(reboot)", "mw1=0x", "mw1=a,"] {
+        for bad in [
+            "mw1",
+            "mw1=",
+            "mw1=1M",
+            "mw1=$(reboot)",
+            "mw1=0x",
+            "mw1=a,",
+            "=1",
+            "db_count=0",
+            "db_count=999",
+            "db_count=abc",
+            "db_count=-1",
+            "num_mws=5",
+            "db_bar=6",
+            "vendorid=0x10000",
+            "spad_count=0",
+        ] {
             assert!(arguments(Function::Vntb, &[bad]).is_err(), "{bad}");
         }
+        assert_eq!(
+            arguments(Function::Vntb, &["db_count=999"]).unwrap_err(),
+            "db_count cannot be `999`; it is a number from 3 to 32"
+        );
+    }
+
+    #[test]
+    fn a_value_may_have_commas_and_so_may_a_list_of_settings() {
         let routing = "dma_routing=local,remote";
-        let arguments = arguments(Function::VntbDma, &[routing]).unwrap();
-        assert!(arguments.iter().any(|argument| argument == routing));
+        let both = format!("spad_count=64,{routing},db_count=8");
+        let found = arguments(Function::VntbDma, &[&both]).unwrap();
+        for wanted in ["spad_count=64", routing, "db_count=8"] {
+            assert!(found.iter().any(|argument| argument == wanted), "{found:?}");
+        }
+        assert!(arguments(Function::VntbDma, &["dma_routing=nobody"]).is_err());
+    }
+
+    #[test]
+    fn every_default_is_a_value_that_the_key_takes() {
+        for function in [Function::EpfTest, Function::Vntb, Function::VntbDma] {
+            for key in function.recipe().keys {
+                assert!(key.takes.allows(key.value), "{key}");
+            }
+        }
     }
 }

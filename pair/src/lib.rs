@@ -28,6 +28,8 @@ pub mod panic;
 pub mod plan;
 pub mod plug;
 pub mod process;
+pub mod progress;
+pub mod prune;
 pub mod qemu;
 pub mod qmp;
 pub mod run;

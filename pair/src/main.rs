@@ -34,6 +34,7 @@ fn dispatch() -> Result<Exit, Failure> {
             place,
         } => commands::gdb(&place.runs(), target, &arguments),
         Command::List => suite::command::list(),
+        Command::SetUp { place } => commands::set_up(&place.runs()),
         Command::Run(args) => {
             signals::install();
             commands::run(&args)

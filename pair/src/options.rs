@@ -115,6 +115,8 @@ pub struct Options {
     pub gdb: Option<Debug>,
     /// How long one step of the boot may take (a guest to its agent, the link, the function).
     pub step_timeout: Duration,
+    /// Whether complaints of the guests' kernels are said on stderr as they come.
+    pub show_complaints: bool,
     /// Where `runs/<id>/` is made.
     pub runs: PathBuf,
 }
@@ -138,6 +140,7 @@ impl Default for Options {
             iommu: Iommu::default(),
             gdb: None,
             step_timeout: Duration::from_secs(60),
+            show_complaints: false,
             runs: PathBuf::from("runs"),
         }
     }

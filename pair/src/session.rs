@@ -13,6 +13,7 @@ use crate::panic::watch_for_panic;
 use crate::plan::Plan;
 use crate::plug;
 use crate::process::quote;
+use crate::progress;
 use crate::qemu;
 use crate::qmp;
 use crate::run::{Record, Run, RUN_VARIABLE};
@@ -20,6 +21,7 @@ use crate::service::{unwritable, Service, Sink, Tail};
 use crate::side::{Side, Sides};
 use crate::signals;
 use crate::status::{printable, Exit, Failure};
+use crate::suite::splat;
 use crate::timeline::Timeline;
 use crate::watch::Watch;
 use crate::windows;
@@ -29,6 +31,7 @@ use std::env;
 use std::ffi::OsString;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -39,6 +42,10 @@ const LOOK: Duration = Duration::from_millis(10);
 const ATTEMPT: Duration = Duration::from_millis(500);
 /// How long helper processes may take to make their sockets.
 const SOCKETS: Duration = Duration::from_secs(20);
+/// How long a guest whose console tells of a panic may take to say that it lives.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+/// In the run's directory: what sets the function up, for the EP's shell.
+pub const SET_UP: &str = "set-up.sh";
 /// As good as for ever: while a person sits at a debugger.
 const PATIENT: Duration = Duration::from_secs(24 * 3600);
 
@@ -60,6 +67,10 @@ pub struct Pair {
     device: Option<Service>,
     relays: Sides<Option<Relay>>,
     ended: bool,
+    /// A guest has switched itself off.
+    powered_off: Arc<AtomicBool>,
+    /// How often each guest has rebooted.
+    reboots: Arc<Sides<AtomicU32>>,
 }
 
 /// A step of the boot.
@@ -129,6 +140,8 @@ impl Pair {
             device: None,
             relays: Sides::default(),
             ended: false,
+            powered_off: Arc::default(),
+            reboots: Arc::default(),
         })
     }
 
@@ -152,11 +165,8 @@ impl Pair {
             .into_iter()
             .filter(|&side| self.options.stopped(side))
         {
-            eprintln!(
-                "pair: {} waits for gdb: {}",
-                side.title(),
-                self.hint_gdb(side)
-            );
+            let (title, how) = (side.title(), self.hint_gdb(side));
+            progress::say(&format!("pair: {title} waits for gdb: {how}"));
         }
         self.bring_up()
     }
@@ -186,7 +196,17 @@ impl Pair {
     fn start_qemu(&mut self, side: Side, plan: &Plan) -> Result<(), Failure> {
         let mut console = self.sink(side.name(), &format!("{side}.log"))?;
         self.consoles[side] = console.tail.clone();
-        console.on_line = watch_for_panic(side, console.tail.clone(), &self.watch);
+        let guest = self.guest(side);
+        let answers = move || guest.run("true", SIGN_OF_LIFE).is_ok();
+        let mut panics = watch_for_panic(side, console.tail.clone(), &self.watch, answers);
+        let shown = self.options.show_complaints;
+        console.on_line = Box::new(move |line| {
+            panics(line);
+            if shown && splat::is_complaint(line) {
+                let line: String = line.chars().filter(|c| !c.is_control()).collect();
+                progress::say(&format!("pair: {side}.log: {line}"));
+            }
+        });
         let mut stderr = self.sink(&format!("{side}.qemu"), &format!("{side}-qemu.log"))?;
         stderr.on_line = windows::watch_for_loss(&self.watch);
         let name = format!("QEMU of {}", side.title());
@@ -208,16 +228,18 @@ impl Pair {
             .watch
             .poll(&what, SOCKETS, LOOK, || Ok(UnixStream::connect(&path).ok()))?;
         let (watch, timeline, notify) = (self.watch.clone(), self.timeline.clone(), notify.clone());
+        let (powered_off, reboots) = (self.powered_off.clone(), self.reboots.clone());
         let client = qmp::Client::new(stream, move |event| {
             timeline.line(
                 "pair",
                 &format!("{side} QEMU: {} {}", event.name, event.data),
             );
             if event.name == "SHUTDOWN" && event.data["guest"] == true {
-                watch.fail(Failure::harness(format!(
-                    "{} switched itself off",
-                    side.title()
-                )));
+                powered_off.store(true, Ordering::SeqCst);
+                watch.fail(Failure::harness(format!("{} powered off", side.title())));
+            }
+            if event.name == "RESET" && event.data["guest"] == true {
+                reboots[side].fetch_add(1, Ordering::SeqCst);
             }
             if side == Side::Rc {
                 notify.qmp(&event);
@@ -319,6 +341,30 @@ impl Pair {
         Ok(self.reached(&format!("{} up", side.title())))
     }
 
+    /// Sets the function up again whenever the EP has rebooted, until `over`: configfs is empty then.
+    pub fn keep_function(&self, over: &AtomicBool) {
+        let recipe = self.options.function.recipe();
+        let Some(driver) = recipe.driver else { return };
+        let mut done = self.reboots.ep.load(Ordering::SeqCst);
+        while !over.load(Ordering::SeqCst) && !self.watch.over() {
+            let reboots = self.reboots.ep.load(Ordering::SeqCst);
+            if reboots == done {
+                self.watch.pause(Duration::from_millis(200));
+                continue;
+            }
+            if self.guest(Side::Ep).wait_ready(ATTEMPT).is_err() {
+                continue;
+            }
+            done = reboots;
+            let line = match self.set_up(recipe, driver) {
+                Ok(()) => format!("the EP guest rebooted: {} is set up again", recipe.name),
+                Err(failure) => format!("the EP guest rebooted: {}", failure.report()),
+            };
+            self.note(&line);
+            progress::say(&format!("pair: {line}"));
+        }
+    }
+
     fn set_up(&self, recipe: &Recipe, driver: &str) -> Result<(), Failure> {
         let arguments = recipe
             .arguments(&self.options.settings)
@@ -326,6 +372,10 @@ impl Pair {
         let mut command = quote(&compose::script_path(compose::SET_UP)) + " " + driver;
         for argument in arguments {
             command = command + " " + &quote(&argument);
+        }
+        let path = self.run.dir.join(SET_UP);
+        if let Err(error) = std::fs::write(&path, format!("{command}\n")) {
+            log::warn!("cannot write {}: {error}", path.display());
         }
         let output = self
             .exec(Side::Ep, &command, self.limit())
@@ -390,7 +440,7 @@ impl Pair {
     fn reached(&self, name: &str) -> Phase {
         let seconds = self.begun.elapsed().as_secs_f64();
         self.timeline.line("pair", name);
-        eprintln!("pair: {seconds:6.2} s  {}", printable(name));
+        progress::say(&format!("pair: {seconds:6.2} s  {}", printable(name)));
         Phase {
             name: name.into(),
             seconds,
@@ -443,6 +493,11 @@ impl Pair {
         self.options.kernel_variant
     }
 
+    /// Whether a guest has switched itself off: that failed the run, whoever asked for it.
+    pub fn powered_off(&self) -> bool {
+        self.powered_off.load(Ordering::SeqCst)
+    }
+
     /// The steps of the boot, in order.
     pub fn phases(&self) -> &[Phase] {
         &self.phases
@@ -486,11 +541,10 @@ impl Pair {
         let Some(path) = recipe.probed else {
             return Ok(());
         };
-        let begun = Instant::now();
+        let deadline = Instant::now() + timeout;
         let slot = "the function to be plugged into the RC";
         self.watch
             .wait(slot, timeout, |state| state.plugged.then_some(()))?;
-        let left = timeout.saturating_sub(begun.elapsed());
         let rc = self.guest(Side::Rc);
         let what = format!("{path} on the RC: {} to probe", recipe.name);
         // The guest looks for itself: one command, not one for each look. A guest that reboots meanwhile loses it.
@@ -498,8 +552,9 @@ impl Pair {
             "n=0; until [ -e {path} ]; do sleep 0.02; n=$((n+1)); [ $n -lt 200 ] || exit 1; done"
         );
         self.watch
-            .poll(&what, left, LOOK, || {
-                let look = rc.run(&look, left.min(Duration::from_secs(15)));
+            .poll(&what, left_until(deadline), LOOK, || {
+                // The last look ends with the step, not after it.
+                let look = rc.run(&look, left_until(deadline).min(Duration::from_secs(15)));
                 Ok(look
                     .is_ok_and(|output| output.exit.status() == 0)
                     .then_some(()))
@@ -575,6 +630,10 @@ impl Pair {
             log::warn!("{}", lost.report());
         }
     }
+}
+
+fn left_until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
 }
 
 impl Drop for Pair {

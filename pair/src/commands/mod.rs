@@ -7,6 +7,6 @@ mod inspect;
 mod run;
 
 pub use gdb::gdb;
-pub use guest::in_guest;
+pub use guest::{in_guest, set_up};
 pub use inspect::inspect;
 pub use run::run;

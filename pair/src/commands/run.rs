@@ -6,6 +6,8 @@ use crate::cli::RunArgs;
 use crate::orphans;
 use crate::plan::Plan;
 use crate::process::{quote, unblock_signals};
+use crate::progress::say;
+use crate::prune;
 use crate::run::{Run, RUN_VARIABLE};
 use crate::service::unwritable;
 use crate::session::Pair;
@@ -16,9 +18,10 @@ use crate::watch::State;
 use nix::errno::Errno;
 use nix::sys::termios::{tcgetattr, tcsetattr, SetArg, Termios};
 use nix::sys::wait::{waitid, Id, WaitPidFlag};
-use nix::unistd::Pid;
+use nix::unistd::{access, AccessFlags, Pid};
 use serde_json::json;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
@@ -38,31 +41,39 @@ const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
 /// # Errors
 /// What [`Pair::boot`] reports, or what ended the pair under the command.
 pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
-    let options = args.boot.options()?;
+    let mut options = args.boot.options()?;
     if args.dry_run {
         return dry_run(args);
     }
+    options.show_complaints = true;
+    // Found out now, not after the boot or after hours of work.
+    if let Some(name) = args.command.first() {
+        find_command(name)?;
+    }
+    if let Some(file) = &args.json {
+        let file_options = File::options().create(true).append(true).open(file);
+        file_options.map_err(|error| unwritable(file, error))?;
+    }
+    prune::old_runs(&options.runs);
     if let Some(time) = args.timeout {
         signals::limit(time);
     }
     let begun = Instant::now();
     let artefacts = Artefacts::prepare(&options)?;
     let prepared = begun.elapsed();
-    eprintln!(
-        "pair: {:6.2} s  artefacts ready; the boot begins",
-        prepared.as_secs_f64()
-    );
+    let seconds = prepared.as_secs_f64();
+    say(&format!(
+        "pair: {seconds:6.2} s  artefacts ready; the boot begins"
+    ));
     let pair = Pair::boot(&options, &artefacts)?;
-    eprintln!("pair: {:6.2} s  in all", begun.elapsed().as_secs_f64());
+    let seconds = begun.elapsed().as_secs_f64();
+    say(&format!("pair: {seconds:6.2} s  in all"));
 
-    let command: Vec<OsString> = match args.command.is_empty() {
-        false => args.command.clone(),
-        true => {
-            greet(&pair, args.console);
-            vec![pair.bin_dir().join(args.console.name()).into()]
-        }
+    let outcome = match args.command.is_empty() {
+        false => attend(&pair, &args.command),
+        true => shell(&pair, args.console),
     };
-    let outcome = attend(&pair, &command).map_err(|failure| {
+    let outcome = outcome.map_err(|failure| {
         let logs = format!("logs: {}", pair.dir().display());
         match failure.hint.is_none() {
             true => failure.with_hint(logs),
@@ -77,6 +88,9 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
         true => Err(unwritable(&result)),
         false => outcome,
     };
+    if outcome.is_ok() {
+        say(&format!("pair: logs: {}", dir.display()));
+    }
     if let Some(file) = &args.json {
         let exit = outcome
             .as_ref()
@@ -87,11 +101,60 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
             "run": dir, "exit": exit, "failure": failure,
             "artefacts_seconds": prepared.as_secs_f64(), "phases": phases,
         });
-        std::fs::write(file, format!("{value:#}\n")).map_err(|error| {
-            Failure::harness(format!("cannot write {}", file.display())).caused_by(error)
-        })?;
+        std::fs::write(file, format!("{value:#}\n")).map_err(|error| unwritable(file, error))?;
     }
     outcome
+}
+
+fn unwritable(file: &Path, error: io::Error) -> Failure {
+    Failure::harness(format!("cannot write {}", file.display())).caused_by(error)
+}
+
+/// Whether the host has this command, as `execvp` looks for it.
+fn find_command(name: &OsStr) -> Result<(), Failure> {
+    let is_program = |path: &Path| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
+    let path = Path::new(name);
+    let on_path = || {
+        let dirs = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&dirs).any(|dir| is_program(&dir.join(name)))
+    };
+    // These are on the run's own PATH.
+    let ours = ["ep", "rc", "pair"].iter().any(|own| name == *own);
+    match path.components().count() > 1 || path.is_absolute() {
+        true if is_program(path) => Ok(()),
+        false if ours || on_path() => Ok(()),
+        _ => {
+            let message = format!("cannot run {}: there is no such command", path.display());
+            let hint = "CMD runs on the host; for a command in a guest: `-- rc CMD` or `-- ep CMD`";
+            Err(Failure::harness(message).with_hint(hint))
+        }
+    }
+}
+
+/// Attaches a shell. Its own status is of no matter to the pair, and a guest that is switched off is a way to end it.
+fn shell(pair: &Pair, console: Side) -> Result<Exit, Failure> {
+    let terminal = io::stdin().is_terminal();
+    if terminal {
+        greet(pair, console);
+    }
+    let command = [pair.bin_dir().join(console.name()).into()];
+    let over = AtomicBool::new(false);
+    let outcome = thread::scope(|scope| {
+        scope.spawn(|| pair.keep_function(&over));
+        let outcome = attend(pair, &command);
+        over.store(true, Ordering::SeqCst);
+        pair.watch().update(|_| ());
+        outcome
+    });
+    match outcome {
+        Err(failure) if pair.powered_off() => {
+            say(&format!("pair: {failure}: the pair has ended"));
+            Ok(Exit::Pass)
+        }
+        // `exit` gives what the last command gave, which is no failure of `make run-pair`.
+        Ok(Exit::Command(_)) if terminal => Ok(Exit::Pass),
+        outcome => outcome,
+    }
 }
 
 /// What a person at the terminal has to know.
@@ -100,9 +163,6 @@ fn greet(pair: &Pair, console: Side) {
         Side::Ep => Side::Rc,
         Side::Rc => Side::Ep,
     };
-    if !io::stdin().is_terminal() {
-        return;
-    }
     eprintln!();
     eprintln!(
         "  This is a shell on {}; `exit` or Ctrl-D ends the pair.",
@@ -115,6 +175,11 @@ fn greet(pair: &Pair, console: Side) {
     eprintln!("    {other}                a shell on {}", other.title());
     eprintln!("    {other} CMD, {console} CMD   one command there");
     eprintln!("    pair inspect      the device's state;  pair gdb ep|rc  a debugger");
+    eprintln!(
+        "    pair set-up       the function again; the runner does it after a reboot of the EP"
+    );
+    let dir = pair.dir().display();
+    eprintln!("  Consoles: {dir}/{{ep,rc}}.log; what a kernel complains of is shown here as well.");
     eprintln!("  If the guest hangs: Enter, then `~.`, ends the pair from here.");
     eprintln!();
 }
@@ -198,4 +263,20 @@ fn dry_run(args: &RunArgs) -> Result<Exit, Failure> {
     let plan = Plan::compose(&options, &artefacts, &run, &run.dir)?;
     print!("{}", plan.script());
     Ok(Exit::Pass)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_is_not_there_is_found_out_before_the_boot() {
+        for good in ["sh", "/bin/sh", "ep", "pair"] {
+            find_command(OsStr::new(good)).unwrap();
+        }
+        for bad in ["no-such-command-here", "/no/such", "./no-such", "/tmp", ""] {
+            let failure = find_command(OsStr::new(bad)).unwrap_err();
+            assert_eq!(failure.exit, Exit::Harness, "{bad}");
+        }
+    }
 }

@@ -9,7 +9,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Instant;
@@ -77,12 +77,18 @@ pub fn front_end(guest: &Guest, command: &str) -> Result<u8, GuestError> {
         Stream::Stderr => errors.write_all(data).map_err(local("standard error")),
     });
     drop(raw);
+    link.over.store(true, Ordering::SeqCst);
+    let told = link.told.load(Ordering::SeqCst);
     match result {
         Ok(exit) => Ok(exit.status()),
         Err(Error::Guest(GuestError::Local { source, .. }))
             if source.kind() == ErrorKind::BrokenPipe =>
         {
             Ok(BROKEN_PIPE)
+        }
+        // Who was told to end has no need to know why the guest did not answer.
+        Err(Error::Guest(GuestError::Lost { .. })) if command.is_empty() && told != 0 => {
+            Ok(Exit::Signal(told).status())
         }
         Err(Error::Guest(GuestError::Lost { .. })) if link.given_up.load(Ordering::SeqCst) != 0 => {
             Ok(Exit::Signal(link.given_up.load(Ordering::SeqCst)).status())
@@ -99,6 +105,10 @@ struct Link {
     sender: OnceLock<Arc<Sender>>,
     /// The signal with which the user gave up on the guest, or 0.
     given_up: AtomicU8,
+    /// The last signal that was passed on, or 0.
+    told: AtomicU8,
+    /// The command has ended: there is nobody to pass signals on to.
+    over: AtomicBool,
 }
 
 fn pass_signals(link: Arc<Link>) -> io::Result<()> {
@@ -129,7 +139,11 @@ fn pass_signals(link: Arc<Link>) -> io::Result<()> {
                         ToGuest::Resize(window_size(io::stdout().as_fd()))
                     }
                     (signal, None) => std::process::exit(Exit::Signal(signal).status().into()),
+                    (signal, Some(_)) if link.over.load(Ordering::SeqCst) => {
+                        std::process::exit(Exit::Signal(signal).status().into())
+                    }
                     (signal, Some(sender)) => {
+                        link.told.store(signal, Ordering::SeqCst);
                         endings += 1;
                         if endings >= PATIENCE {
                             link.given_up.store(signal, Ordering::SeqCst);

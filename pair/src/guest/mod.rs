@@ -44,7 +44,7 @@ pub enum GuestError {
         last: connect::ConnectError,
     },
     /// The guest went away or rebooted, or the runner ended.
-    #[error("guest {guest} went away before the command ended")]
+    #[error("guest {guest} went away before the command ended: it rebooted, was switched off, or the pair has ended")]
     Lost {
         /// The guest's name.
         guest: String,

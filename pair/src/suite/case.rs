@@ -31,7 +31,7 @@ pub struct Case {
     pub name: String,
     /// The script.
     pub path: PathBuf,
-    /// What it shows, in one line.
+    /// What it shows: the head's first paragraph, as one line.
     pub purpose: String,
     /// The tier in which it runs.
     pub tier: Tier,
@@ -185,7 +185,7 @@ impl Case {
         Ok(Case {
             name,
             path: path.to_owned(),
-            purpose: head.purpose.to_owned(),
+            purpose: head.purpose,
             tier,
             timeout,
             boot,
@@ -197,14 +197,16 @@ impl Case {
 
 /// The comments before a script's first command.
 struct Head<'a> {
-    purpose: &'a str,
+    purpose: String,
     /// Line from 1, key, value.
     fields: Vec<(usize, &'a str, &'a str)>,
 }
 
 impl<'a> Head<'a> {
     fn read(text: &'a str) -> Result<Head<'a>, (usize, String)> {
-        let mut purpose = None;
+        let mut purpose = String::new();
+        // Its lines follow each other.
+        let mut purpose_over = false;
         let mut fields: Vec<(usize, &str, &str)> = vec![];
         let comments = text
             .lines()
@@ -212,6 +214,7 @@ impl<'a> Head<'a> {
             .map_while(|(index, line)| Some((index + 1, line.strip_prefix('#')?)));
         for (line, comment) in comments {
             let comment = comment.trim();
+            purpose_over |= !purpose.is_empty() && comment.is_empty();
             if comment.is_empty() || comment.starts_with('!') || comment.starts_with("SPDX-") {
                 continue;
             }
@@ -226,16 +229,21 @@ impl<'a> Head<'a> {
                     if value.trim().is_empty() {
                         return Err((line, format!("`{key}` has no value")));
                     }
+                    purpose_over |= !purpose.is_empty();
                     fields.push((line, key, value.trim()));
                 }
+                _ if purpose_over => {}
                 _ => {
-                    purpose.get_or_insert(comment);
+                    if !purpose.is_empty() {
+                        purpose.push(' ');
+                    }
+                    purpose += comment;
                 }
             }
         }
-        match purpose {
-            Some(purpose) => Ok(Head { purpose, fields }),
-            None => Err((
+        match purpose.is_empty() {
+            false => Ok(Head { purpose, fields }),
+            true => Err((
                 1,
                 "the head says nothing: add a comment line with what the case shows".into(),
             )),
@@ -280,6 +288,12 @@ mod tests {
             })
         );
         assert!(case.xfail.is_none());
+    }
+
+    #[test]
+    fn a_purpose_of_several_lines_is_told_whole() {
+        let case = parse("# Shows x,\n# and y.\n#\n# How: z.\n# tier: ci\n# More.\n").unwrap();
+        assert_eq!(case.purpose, "Shows x, and y.");
     }
 
     #[test]

@@ -9,6 +9,8 @@ use super::{run, Booted, Booter, Plan, Repeat};
 use crate::artefacts::Artefacts;
 use crate::function::Function;
 use crate::options::Options;
+use crate::progress;
+use crate::prune;
 use crate::session::Pair;
 use crate::side::Side;
 use crate::signals::{self, Hold};
@@ -16,9 +18,10 @@ use crate::status::{Exit, Failure};
 use clap::CommandFactory;
 use images::KernelVariant;
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::process::{Command, Stdio};
+use std::time::{Instant, SystemTime};
 
 /// What `pair test` takes besides the options of the boot.
 #[derive(Clone, Debug, clap::Args)]
@@ -89,10 +92,13 @@ pub fn test(args: &Selection, options_for: OptionsFor) -> Result<Exit, Failure> 
         std::fs::write(path, "").map_err(|error| unwritable(path, error))?;
     }
 
-    let begun = Instant::now();
+    let (begun, date) = (Instant::now(), SystemTime::now());
     let default = options_for(Function::default(), &[])?;
     let artefacts = prepare(options_for, &cases)?;
+    prune::old_runs(&default.runs);
     let directory = new_directory(&default.runs)?;
+    let kernels = artefacts.iter().map(|(_, made)| about_artefacts(made));
+    let kernels = kernels.collect();
     let environment = environment(&directory, &default)?;
     let plan = Plan {
         cases,
@@ -110,17 +116,20 @@ pub fn test(args: &Selection, options_for: OptionsFor) -> Result<Exit, Failure> 
     };
     let mut report = Report {
         preparing: begun.elapsed(),
+        date: Some(date),
+        commit: commit(),
+        kernels,
         ..Report::default()
     };
 
     // From here on a signal ends the run in order, with the results of what ran.
     let _hold = Hold::new();
-    eprintln!("pair: logs go to {}", plan.directory.display());
+    progress::say(&format!("pair: logs go to {}", plan.directory.display()));
     let result = run(
         &plan,
         &mut booter,
-        &mut io::stdout().lock(),
-        &progress,
+        &mut progress::Output::default(),
+        &progress::show,
         &mut report,
     );
     report.write_json(&plan.directory.join("results.json"))?;
@@ -139,7 +148,7 @@ pub fn test(args: &Selection, options_for: OptionsFor) -> Result<Exit, Failure> 
         report.budget_line(tier),
         report.closing_line()
     );
-    let written = io::stdout().lock().write_all(closing.as_bytes());
+    let written = progress::Output::default().write_all(closing.as_bytes());
     result?;
     written.map_err(|error| unwritable(Path::new("stdout"), error))?;
     Ok(report.exit())
@@ -177,17 +186,32 @@ fn new_directory(runs: &Path) -> Result<PathBuf, Failure> {
     crate::run::new_dir(&runs, &format!("{}-test", crate::run::stamp())).map_err(cannot)
 }
 
-fn unwritable(path: &Path, error: io::Error) -> Failure {
-    Failure::harness(format!("cannot write {}", path.display())).caused_by(error)
+/// The kernels that pairs are made of, EP and RC.
+fn about_artefacts(artefacts: &Artefacts) -> [String; 2] {
+    Side::BOTH.map(|side| {
+        let kernel = &artefacts.kernel[side];
+        format!("{} ({})", kernel.release, kernel.image.display())
+    })
 }
 
-/// A terminal that shows both streams needs no second account of what happens.
-fn progress(what: &str) {
-    if !(io::stdout().is_terminal() && io::stderr().is_terminal()) {
-        eprintln!("pair: {what}");
-    } else {
-        eprint!("\r\x1b[2m{what}\x1b[0m\x1b[K\r");
-    }
+/// The commit of the checkout with the suite, with `+` behind it if anything has changed since.
+fn commit() -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        git.arg("-C")
+            .arg(root())
+            .args(arguments)
+            .stderr(Stdio::null());
+        let output = git.output().ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    let sign = if changed.is_empty() { "" } else { "+" };
+    Some(git(&["rev-parse", "HEAD"])? + sign)
+}
+
+fn unwritable(path: &Path, error: io::Error) -> Failure {
+    Failure::harness(format!("cannot write {}", path.display())).caused_by(error)
 }
 
 /// What every case finds: `PAIR` (the program, also on the PATH), `SUITE` (the scripts), `RUN_DIR` (the logs), which

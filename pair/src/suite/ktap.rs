@@ -34,9 +34,14 @@ impl<'a> Ktap<'a> {
     pub fn header(&mut self, count: Option<usize>) -> io::Result<()> {
         self.line("KTAP version 1")?;
         match count {
-            Some(count) => self.line(&format!("1..{count}")),
+            Some(count) => self.plan(count),
             None => Ok(()),
         }
+    }
+
+    /// The plan, after the results: for a header without it.
+    pub fn plan(&mut self, count: usize) -> io::Result<()> {
+        self.line(&format!("1..{count}"))
     }
 
     /// Diagnostics, a `# ` line for each line of `text`.
@@ -62,7 +67,9 @@ impl<'a> Ktap<'a> {
 
     /// A line as it is.
     pub fn line(&mut self, line: &str) -> io::Result<()> {
-        writeln!(self.out, "{}{line}", self.indent)?;
+        // One write: what comes from elsewhere into the same file does not tear it.
+        let line = format!("{}{line}\n", self.indent);
+        self.out.write_all(line.as_bytes())?;
         self.out.flush()
     }
 }

@@ -134,9 +134,13 @@ pub fn run<B: Booter>(
         }
         Repeat::For(time) => {
             ktap.header(None).map_err(lost_output)?;
-            (1..)
-                .take_while(|&round| round == 1 || begun.elapsed() < time)
-                .try_for_each(|round| bench.subtest(round, &mut ktap))
+            let mut rounds = 0;
+            while rounds == 0 || begun.elapsed() < time {
+                rounds += 1;
+                bench.subtest(rounds, &mut ktap)?;
+            }
+            // TAP has the plan at the end where it is not known before; without one `prove` fails.
+            ktap.plan(rounds as usize).map_err(lost_output)
         }
     }
 }

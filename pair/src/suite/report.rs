@@ -6,7 +6,7 @@ use super::verdict::Verdict;
 use crate::status::{Exit, Failure};
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// One case that ran.
 #[derive(Clone, Debug)]
@@ -36,6 +36,12 @@ pub struct Report {
     pub booting: Duration,
     /// The time before the first of them: what was built or checked.
     pub preparing: Duration,
+    /// When the run began.
+    pub date: Option<SystemTime>,
+    /// What of this project was tested, where that is known.
+    pub commit: Option<String>,
+    /// The kernels of EP and RC, for each kind of pair that was made before the first case.
+    pub kernels: Vec<[String; 2]>,
 }
 
 /// How many cases of each kind; an expected failure has passed.
@@ -113,6 +119,12 @@ impl Report {
         }
     }
 
+    /// The beginning, in UTC, without a zone: as both files have it.
+    fn date(&self) -> Option<String> {
+        let date = humantime::format_rfc3339_seconds(self.date?).to_string();
+        Some(date.trim_end_matches('Z').to_owned())
+    }
+
     /// Writes the report as JSON.
     ///
     /// # Errors
@@ -138,6 +150,9 @@ impl Report {
             })
             .collect();
         let report = serde_json::json!({
+            "date": self.date(),
+            "commit": self.commit,
+            "kernels": self.kernels,
             "passed": passed,
             "failed": failed,
             "skipped": skipped,
@@ -162,7 +177,11 @@ impl Report {
                 .iter()
                 .position(|known| known.name.as_str() == suite)
                 .unwrap_or_else(|| {
-                    suites.push(TestSuite::new(suite));
+                    let mut new = TestSuite::new(suite);
+                    if let Some(date) = self.date() {
+                        new.extra.insert("timestamp".into(), date.into());
+                    }
+                    suites.push(new);
                     suites.len() - 1
                 });
             suites[at].add_test_case(junit_case(suite, case, record));
@@ -171,8 +190,19 @@ impl Report {
         let text = junit
             .to_string()
             .map_err(|error| Failure::harness("cannot write JUnit XML").caused_by(error))?;
-        write(path, &text)
+        write(path, &without_skipped(&text))
     }
+}
+
+/// The element `testsuites` has no attribute `skipped` in JUnit's schema; each `testsuite` has.
+fn without_skipped(text: &str) -> String {
+    let Some(begin) = text.find("<testsuites ") else {
+        return text.to_owned();
+    };
+    let (before, rest) = text.split_at(begin);
+    let (tag, after) = rest.split_at(rest.find('>').unwrap_or(0));
+    let words = tag.split(' ').filter(|word| !word.starts_with("skipped="));
+    format!("{before}{}{after}", words.collect::<Vec<_>>().join(" "))
 }
 
 fn junit_case(suite: &str, case: &str, record: &Record) -> TestCase {
@@ -191,6 +221,12 @@ fn junit_case(suite: &str, case: &str, record: &Record) -> TestCase {
             };
             let mut status = TestCaseStatus::non_success(kind);
             status.set_message(reason.as_str());
+            // The text is what GitLab shows.
+            status.set_description(format!(
+                "{reason}\n\n{}\n{}",
+                record.tail,
+                record.log.display()
+            ));
             status
         }
     };
@@ -290,12 +326,21 @@ mod tests {
             Verdict::Skip("no <DMA>".into()),
             fail(Exit::Harness),
         ]);
+        let report = Report {
+            date: Some(SystemTime::UNIX_EPOCH),
+            commit: Some("abc+".into()),
+            kernels: vec![["/k/ep".into(), "/k/rc".into()]],
+            ..report
+        };
         report.write_json(&json).unwrap();
         report.write_junit(&junit).unwrap();
 
         let json: serde_json::Value =
             serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
         assert_eq!(json["failed"], 2);
+        assert_eq!(json["date"], "1970-01-01T00:00:00");
+        assert_eq!(json["commit"], "abc+");
+        assert_eq!(json["kernels"][0][1], "/k/rc");
         assert_eq!(json["cases"][1]["verdict"], "fail");
         assert_eq!(json["cases"][2]["reason"], "no <DMA>");
 
@@ -307,9 +352,14 @@ mod tests {
             "no &lt;DMA&gt;",
             r#"classname="epf""#,
             "a &lt; b",
+            r#"timestamp="1970-01-01T00:00:00""#,
+            // The failure's own text, which GitLab shows.
+            ">why\n\na &lt; b",
         ] {
             assert!(junit.contains(part), "{part} is missing:\n{junit}");
         }
+        let all = junit.split("<testsuites ").nth(1).unwrap();
+        assert!(!all.split('>').next().unwrap().contains("skipped"), "{all}");
         let failure = report
             .write_json(Path::new("/no/such/place.json"))
             .unwrap_err();

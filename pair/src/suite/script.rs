@@ -18,9 +18,11 @@ use std::time::{Duration, Instant};
 /// How often the script's end is looked for.
 const TICK: Duration = Duration::from_millis(10);
 /// How long the pair below a script may be dead before the script is: it may have something to say.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long a script's processes have between SIGTERM and SIGKILL: a `pair` among them ends its guests meanwhile.
 const GRACE: Duration = Duration::from_secs(10);
+/// The same when the pair below is dead: its commands wait for a guest that will not answer.
+const GRACE_OF_DEAD: Duration = Duration::from_millis(500);
 /// As much of an output's end is read back.
 const OUTPUT_LIMIT: u64 = 1 << 20;
 
@@ -75,7 +77,10 @@ impl Script {
             }
             std::thread::sleep(TICK);
         };
-        end_group(&mut child);
+        let lost = dead
+            .as_ref()
+            .is_some_and(|(failure, _)| !matches!(failure.exit, Exit::Signal(_)));
+        end_group(&mut child, if lost { GRACE_OF_DEAD } else { GRACE });
         match dead.map(|(failure, _)| failure).or_else(|| health().err()) {
             Some(failure) => End::Broken(failure.exit, failure.report()),
             None => end,
@@ -118,10 +123,10 @@ fn end_of(status: ExitStatus) -> End {
     }
 }
 
-/// Ends whatever still runs in the script's process group, the script included.
-fn end_group(child: &mut Child) {
+/// Ends whatever still runs in the script's process group, the script included; SIGKILL follows SIGTERM after `grace`.
+fn end_group(child: &mut Child, grace: Duration) {
     let group = Pid::from_raw(child.id() as i32);
-    for (signal, patience) in [(Signal::SIGTERM, GRACE), (Signal::SIGKILL, GRACE)] {
+    for (signal, patience) in [(Signal::SIGTERM, grace), (Signal::SIGKILL, GRACE)] {
         let begun = Instant::now();
         if killpg(group, signal) == Err(Errno::ESRCH) {
             break;
@@ -205,6 +210,19 @@ mod tests {
         assert_eq!(
             end,
             End::Broken(Exit::Panic, "the EP guest panicked".into())
+        );
+    }
+
+    #[test]
+    fn a_dead_pair_ends_its_script_promptly() {
+        // As `ep CMD` does in a guest that panicked: it passes SIGTERM on and waits.
+        let (_keep, script) = script("trap '' TERM; sleep 100 & wait; sleep 100", LONG);
+        let begun = Instant::now();
+        script.run(|| Err(Failure::new(Exit::Panic, "the EP guest panicked")));
+        assert!(
+            begun.elapsed() < Duration::from_secs(4),
+            "{:?}",
+            begun.elapsed()
         );
     }
 

@@ -139,14 +139,20 @@ mod tests {
     #[test]
     fn every_heading_of_the_kernel_is_known() {
         let lines = include_str!("splat/complaints.txt");
-        let lines: Vec<_> = lines.lines().filter(|line| !line.starts_with('#')).collect();
+        let lines: Vec<_> = lines
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .collect();
         assert!(lines.len() > 60);
         for line in &lines {
             assert!(is_complaint(line), "{line}");
         }
         for heading in HEADINGS {
             let heading = Regex::new(heading).unwrap();
-            assert!(lines.iter().any(|line| heading.is_match(line)), "{heading}: no line");
+            assert!(
+                lines.iter().any(|line| heading.is_match(line)),
+                "{heading}: no line"
+            );
         }
     }
 

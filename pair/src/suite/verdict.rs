@@ -55,6 +55,9 @@ impl Verdict {
                 ),
             ),
             (End::Exited(SKIP), _) => Verdict::Skip(last_line()),
+            (End::Exited(status), None) if output.trim().is_empty() => {
+                Verdict::Fail(Exit::Fail, format!("exit status {status} and no output"))
+            }
             (End::Exited(_), None) => Verdict::Fail(Exit::Fail, last_line()),
             (End::Exited(_), Some(xfail)) if xfail.pattern.is_match(output) => {
                 Verdict::ExpectedFailure(xfail.reason.clone())
@@ -136,7 +139,7 @@ mod tests {
         );
         assert_eq!(
             judge(End::Exited(3), "", false),
-            Verdict::Fail(Exit::Fail, "no output".into())
+            Verdict::Fail(Exit::Fail, "exit status 3 and no output".into())
         );
         assert_eq!(
             judge(End::Signalled(6), "", false),
