@@ -24,7 +24,7 @@ echo '=== and what works is taken'
 pair_run 0 --function vntb-dma --function-opt dma_routing=remote,local --function-opt db_count=8,spad_count=64 \
     --append first=1 --append second=2 -- sh -c '
     grep -h "" "$SPIDER_PAIR_RUN"/set-up.sh | grep -F "dma_routing=remote,local" | grep -F "db_count=8" | grep -F "spad_count=64" &&
-    ep grep "first=1 second=2" /proc/cmdline &&
+    ep grep first=1.second=2 /proc/cmdline &&
     ep cat "/sys/kernel/config/pci_ep/functions/pci_epf_vntb/func1/pci_epf_vntb.0/dma_routing"'
 grep -qx 'remote,local' said || fail 'the function has another routing'
 

@@ -11,7 +11,9 @@ own_runtime
 # Keys that are typed into a terminal with `pair run` in it.
 mkfifo keys
 echo '$ pair run (on a terminal) &'
-setsid script -qefc "'$PAIR' run --function epf-test" /dev/null <keys >said 2>&1 &
+# Appended, so that it can be emptied meanwhile.
+: >said
+setsid script -qefc "'$PAIR' run --function epf-test" /dev/null <keys >>said 2>&1 &
 pair_pid=$!
 exec 3>keys
 
@@ -42,8 +44,8 @@ wait_for 60 'the function on the RC' "$PAIR" rc test -c /dev/pci-endpoint-test.0
 echo '=== poweroff'
 : >said
 echo poweroff >&3
-exec 3>&-
 pair_ends 0 60
+exec 3>&-
 same 'messages of the end' 1 "$(grep -c 'powered off' said)"
 ! grep -q 'went away' said || fail 'the shell complains as well'
 says 'logs: '

@@ -67,6 +67,7 @@ const HEADINGS: &[&str] = &[
     r"bad (p[gmu4]d|pte) [0-9a-f]{16}",
     "page dumped because: ",
     "page allocation failure: ",
+    "invoked oom-killer: ",
     // lib/kobject.c, fs/sysfs, fs/debugfs: a name that is taken, an object that is none.
     "something is seriously wrong",
     "with -EEXIST, don't try to register things with the same name",
