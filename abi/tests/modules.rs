@@ -35,7 +35,9 @@ fn a_failure_is_remembered_and_what_is_around_it_is_none() {
     failures.add(5, 5);
     failures.add(6, 9);
     failures.add(12, 12);
-    let failed: Vec<_> = (1..20).filter(|&cookie| failures.contains(cookie)).collect();
+    let failed: Vec<_> = (1..20)
+        .filter(|&cookie| failures.contains(cookie))
+        .collect();
     assert_eq!(failed, [5, 6, 7, 8, 9, 12]);
 }
 
@@ -66,7 +68,10 @@ fn good_transfers_stay_good_however_many_there_are() {
         for _ in 0..(1 << 6) {
             at = good(&mut failures, at, 1 << 27);
             for cookie in [at, after(at, 1), after(at, 1000)] {
-                assert!(!failures.contains(cookie), "cookie {cookie:#x} after {first:#x}");
+                assert!(
+                    !failures.contains(cookie),
+                    "cookie {cookie:#x} after {first:#x}"
+                );
             }
         }
         failures.add(at, at);

@@ -52,7 +52,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     }
     if let Some(file) = &args.json {
         let file_options = File::options().create(true).append(true).open(file);
-        file_options.map_err(|error| unwritable(file, error))?;
+        file_options.map_err(|error| cannot_write(file, error))?;
     }
     prune::old_runs(&options.runs);
     if let Some(time) = args.timeout {
@@ -101,12 +101,12 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
             "run": dir, "exit": exit, "failure": failure,
             "artefacts_seconds": prepared.as_secs_f64(), "phases": phases,
         });
-        std::fs::write(file, format!("{value:#}\n")).map_err(|error| unwritable(file, error))?;
+        std::fs::write(file, format!("{value:#}\n")).map_err(|error| cannot_write(file, error))?;
     }
     outcome
 }
 
-fn unwritable(file: &Path, error: io::Error) -> Failure {
+fn cannot_write(file: &Path, error: io::Error) -> Failure {
     Failure::harness(format!("cannot write {}", file.display())).caused_by(error)
 }
 
