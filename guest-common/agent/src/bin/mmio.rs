@@ -2,7 +2,9 @@
 
 //! Accesses to a mapped PCI resource, for tests, and what they cost, for the benchmarks.
 //!
-//! `mmio peek FILE OFFSET` prints a register of 32 bits, `mmio poke FILE OFFSET VALUE` writes one.
+//! `mmio peek FILE OFFSET` prints a register of 32 bits, `mmio poke FILE OFFSET VALUE` writes one, and `mmio cycle FILE
+//! OFFSET COUNT MICROSECONDS VALUE…` writes each value in turn, COUNT times all of them, with that much time (which the
+//! program does not sleep) after each; prints how many of these rounds there were in a second.
 //!
 //! `mmio read|write FILE OFFSET COUNT`: single accesses of 32 bits to the BAR in sysfs that is FILE
 //! (`/sys/bus/pci/devices/…/resourceN`).
@@ -59,6 +61,25 @@ fn copy(bar: &Bar, offset: usize, size: usize, time: Duration) {
     }
 }
 
+/// Writes the values in turn, as fast as a driver could.
+fn cycle(bar: &Bar, offset: usize, count: usize, pause: Duration, values: &[u32]) {
+    let begun = Instant::now();
+    for _ in 0..count {
+        for &value in values {
+            bar.write32(offset, value);
+            let written = Instant::now();
+            while written.elapsed() < pause {
+                std::hint::spin_loop();
+            }
+        }
+    }
+    bar.read32(offset);
+    println!(
+        "rounds_per_s {:.0}",
+        count as f64 / begun.elapsed().as_secs_f64()
+    );
+}
+
 /// Copies to the BAR until all has arrived, so many times.
 fn send(bar: &Bar, offset: usize, size: usize, count: usize) {
     let window = bar.bytes(offset, size).as_ptr();
@@ -79,10 +100,16 @@ fn send(bar: &Bar, offset: usize, size: usize, count: usize) {
 fn run() -> Result<(), String> {
     let usage =
         "usage: mmio read|write|write64 FILE OFFSET COUNT, mmio copy FILE OFFSET SIZE SECONDS, \
-                 mmio send FILE OFFSET SIZE COUNT, mmio peek FILE OFFSET, or mmio poke FILE OFFSET VALUE";
+                 mmio send FILE OFFSET SIZE COUNT, mmio peek FILE OFFSET, mmio poke FILE OFFSET VALUE, or \
+                 mmio cycle FILE OFFSET COUNT MICROSECONDS VALUE...";
     let arguments: Vec<String> = env::args().skip(1).collect();
     let one = String::from("1");
+    let mut values: &[String] = &[];
     let (operation, path, offset, count, last) = match &arguments[..] {
+        [operation, path, offset, count, last, rest @ ..] if operation == "cycle" => {
+            values = rest;
+            (operation, path, offset, count, Some(last))
+        }
         [operation, path, offset] if operation == "peek" => (operation, path, offset, &one, None),
         [operation, path, offset, count] => (operation, path, offset, count, None),
         [operation, path, offset, count, last]
@@ -108,6 +135,15 @@ fn run() -> Result<(), String> {
     match operation.as_str() {
         "peek" => println!("{:#x}", bar.read32(offset)),
         "poke" => bar.write32(offset, u32::try_from(count).map_err(|_| usage)?),
+        "cycle" => {
+            let pause = last.and_then(|text| text.parse().ok()).ok_or(usage)?;
+            let values: Option<Vec<u32>> = values
+                .iter()
+                .map(|text| number(text).ok()?.try_into().ok())
+                .collect();
+            let values = values.filter(|values| !values.is_empty()).ok_or(usage)?;
+            cycle(&bar, offset, count, Duration::from_micros(pause), &values);
+        }
         "read" => {
             let mut times: Vec<u128> = (0..count)
                 .map(|_| {
