@@ -23,7 +23,7 @@ echo '=== no QEMU at all'
 rm bin/qemu-system-aarch64
 for tool in bash env sh cat grep; do ln -s "$(command -v "$tool")" bin/; done
 status=0
-PATH=$PWD/bin "$PAIR" run --function none -- true >said 2>&1 || status=$?
+PATH=$PWD/bin "$PAIR" run --function none -- /bin/true >said 2>&1 || status=$?
 cat said
 same 'the exit status' 125 "$status"
 says 'cannot run qemu-system-aarch64'

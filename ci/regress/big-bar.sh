@@ -28,7 +28,7 @@ rc "setpci -s $FUNCTION COMMAND=6:6"
 same 'drops of the RC'"'"'s library' 0 "$(pair inspect windows.rc.drops)"
 ! grep -a 'not pages of a BAR' "$SPIDER_PAIR_RUN/rc-qemu.log" || fail 'the library has hung up'
 [ "$(mode)" = trap ] || wait_for 10 'memory to lie over BAR 0' lies_over rc 0 0x0
-hold ep 1 0x10000
+hold ep 1 0x100000 0x100000
 region=$(inbound 2)
 before=$(ep window lead "$region" "${HELD[0]}")
 reads rc "$BAR2" 0 0 data

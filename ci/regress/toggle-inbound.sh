@@ -36,7 +36,7 @@ echo "the RC's work in 2 s: $alone alone, $beside beside an EP that toggles"
 [ $((beside * 100)) -ge $((alone * 40)) ] || fail "$((beside * 100 / alone)) % of the RC's CPU are left"
 
 # And the region leads where it led.
-hold ep 1 0x10000
+hold ep 1 0x100000 0x100000
 before=$(ep window lead "$region" "${HELD[0]}")
 reads rc "$BAR2" 0 0 data
 at_memory_speed rc 2 0x0 "$BAR2"
