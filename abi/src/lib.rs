@@ -23,5 +23,6 @@ pub mod field;
 pub mod iatu;
 pub mod pci;
 pub mod spider;
+pub mod transport;
 pub mod vntb;
 pub mod windows;
