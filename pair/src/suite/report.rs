@@ -89,7 +89,7 @@ impl Report {
         let running: Duration = self.records.iter().map(|record| record.time).sum();
         let total = self.preparing + self.booting + running;
         let (name, limits) = match tier {
-            Tier::Ci => ("ci", "limits 20 min warm, 60 min cold"),
+            Tier::Ci => ("ci", "limits 40 min warm, 75 min cold"),
             Tier::Soak => ("soak", "no limit"),
         };
         let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
@@ -309,7 +309,7 @@ mod tests {
     fn the_budget_says_where_the_time_went() {
         let mut report = report(&[Verdict::Pass, Verdict::Pass]);
         report.booting = Duration::from_secs(6);
-        let line = "budget: ci tier used 9.0 s (preparing 0.0 s, booting 6.0 s, cases 3.0 s); limits 20 min warm, 60 min cold";
+        let line = "budget: ci tier used 9.0 s (preparing 0.0 s, booting 6.0 s, cases 3.0 s); limits 40 min warm, 75 min cold";
         assert_eq!(report.budget_line(Tier::Ci), line);
     }
 
