@@ -143,9 +143,10 @@ impl Control {
                 if depth == 0 {
                     return Err(EINVAL);
                 }
-                // SAFETY: As above.
-                let address =
-                    |at: usize| unsafe { DeviceAddress::new(start.wrapping_add(at as u64)) };
+                let address = |at: usize| {
+                    // SAFETY: As above.
+                    unsafe { DeviceAddress::new(start.wrapping_add(at as u64)) }
+                };
                 slot.begin_apart(Pieces::new(count, longest, seed)?)?;
                 drop(slots);
                 for first in (0..count).step_by(depth) {
